@@ -1,0 +1,204 @@
+//! Changes: the one way in. A protocol adapter turns what it reads into these values, the engine
+//! applies them, and each gets one outcome.
+
+use serde_json::Value as Json;
+
+use crate::consent::{Channel, ConsentState};
+use crate::{CustomerId, EventId, Timestamp};
+
+/// What a customer can be recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IdentityKind {
+    ExternalId,
+    Email,
+    Phone,
+    AnonymousId,
+}
+
+impl IdentityKind {
+    /// The name in the API and in the bucket function; frozen.
+    pub fn name(self) -> &'static str {
+        match self {
+            IdentityKind::ExternalId => "external_id",
+            IdentityKind::Email => "email",
+            IdentityKind::Phone => "phone",
+            IdentityKind::AnonymousId => "anonymous_id",
+        }
+    }
+
+    /// The number stored in the `identities` table; frozen.
+    pub fn number(self) -> i16 {
+        match self {
+            IdentityKind::ExternalId => 1,
+            IdentityKind::Email => 2,
+            IdentityKind::Phone => 3,
+            IdentityKind::AnonymousId => 4,
+        }
+    }
+
+    /// The value in the form it is looked up by, or what was expected instead.
+    pub fn normalise(self, text: &str) -> Result<String, String> {
+        match self {
+            IdentityKind::Email => crate::checked::email(text),
+            IdentityKind::Phone => crate::checked::phone(text, None),
+            IdentityKind::ExternalId | IdentityKind::AnonymousId => {
+                let text = text.trim();
+                let fits = !text.is_empty() && text.len() <= 256;
+                if fits && !text.chars().any(char::is_control) {
+                    Ok(text.to_owned())
+                } else {
+                    Err("expected a text of 1 to 256 characters".to_owned())
+                }
+            }
+        }
+    }
+}
+
+/// One thing a customer can be recognised by, already normalised.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    pub kind: IdentityKind,
+    pub value: String,
+}
+
+/// Which customer a change is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CustomerRef {
+    Id(CustomerId),
+    SystemId(i64),
+    Identity(Identity),
+}
+
+/// What to do with one attribute or field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FieldChange {
+    /// Text as a file gives it; blank clears nothing and sets nothing.
+    SetText(String),
+    /// A JSON value; null clears.
+    SetJson(Json),
+    Clear,
+    /// Add to a number; a missing one counts as zero.
+    Increment(Json),
+    AddToList(Vec<String>),
+    RemoveFromList(Vec<String>),
+}
+
+/// Whether a change may make a new row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Mode {
+    /// Create or update.
+    #[default]
+    Upsert,
+    /// Update only; an unknown one is refused.
+    Update,
+    /// Create only; a known one is refused.
+    Create,
+}
+
+/// Set, clear, increment, and change lists of one customer.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct UpsertCustomer {
+    /// The customer's own id, where the caller has it.
+    pub id: Option<CustomerId>,
+    /// External id, e-mail and phone as given; the first known one names the customer, in the
+    /// order of `IdentityKind`, and the others are set on it.
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub phone: Option<String>,
+    /// Which identity alone may name the customer; `None` means any.
+    pub match_by: Option<IdentityKind>,
+    pub mode: Mode,
+    /// By attribute name, in the order given.
+    pub attributes: Vec<(String, FieldChange)>,
+}
+
+/// Create or update one record of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UpsertRecord {
+    pub table: String,
+    pub key: String,
+    /// The owner; `None` for tables whose records belong to nobody.
+    pub customer: Option<CustomerRef>,
+    pub mode: Mode,
+    pub fields: Vec<(String, FieldChange)>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordEvent {
+    pub customer: CustomerRef,
+    pub name: String,
+    /// `None` means when it was received.
+    pub at: Option<Timestamp>,
+    pub properties: Json,
+    /// The caller's id: the same event is kept once.
+    pub id: Option<EventId>,
+}
+
+/// One change. The kinds are few, and every route in speaks them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    UpsertCustomer(UpsertCustomer),
+    UpsertRecord(UpsertRecord),
+    RecordEvent(RecordEvent),
+    PutTag {
+        customer: CustomerRef,
+        tag: String,
+        until: Option<Timestamp>,
+    },
+    RemoveTag {
+        customer: CustomerRef,
+        tag: String,
+    },
+    PutGroupMember {
+        customer: CustomerRef,
+        group: String,
+    },
+    RemoveGroupMember {
+        customer: CustomerRef,
+        group: String,
+    },
+    ChangeConsent {
+        customer: CustomerRef,
+        channel: Channel,
+        topic: String,
+        state: ConsentState,
+        source: String,
+    },
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Created { customer: Option<CustomerId>, system_id: Option<i64> },
+    Updated { customer: Option<CustomerId>, system_id: Option<i64> },
+    Unchanged { customer: Option<CustomerId>, system_id: Option<i64> },
+    Refused(Refusal),
+}
+
+/// Why a change was refused: a stable code, a sentence, and the field it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: &'static str,
+    pub message: String,
+    /// Such as `email` or `attributes.score`.
+    pub path: String,
+}
+
+impl Refusal {
+    pub fn new(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Refusal { code, path: path.into(), message: message.into() }
+    }
+}
+
+impl Outcome {
+    /// `created`, `updated`, `unchanged` or `refused`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Outcome::Created { .. } => "created",
+            Outcome::Updated { .. } => "updated",
+            Outcome::Unchanged { .. } => "unchanged",
+            Outcome::Refused(_) => "refused",
+        }
+    }
+}
