@@ -12,6 +12,7 @@ pub mod id;
 pub mod json;
 pub mod schema;
 pub mod time;
+pub mod upsert;
 pub mod value;
 
 pub use bucket::{Bucket, bucket_of, identity_bucket};

@@ -230,6 +230,7 @@ impl Row {
     pub fn bytes(&self, at: usize) -> Result<Vec<u8>> {
         match self.0.get(at) {
             Some(Cell::Bytes(value)) => Ok(value.clone()),
+            Some(Cell::Uuid(value)) => Ok(value.as_bytes().to_vec()),
             _ => Err(self.wrong(at, "bytes")),
         }
     }

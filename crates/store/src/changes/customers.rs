@@ -1,0 +1,472 @@
+//! Upserting customers.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tidings_domain::change::{Change, Identity, IdentityKind, Mode, Outcome, Refusal};
+use tidings_domain::schema::Schema;
+use tidings_domain::upsert::{Prepared, edited, prepare};
+use tidings_domain::value::Value;
+use tidings_domain::{CustomerId, bucket_of, identity_bucket};
+
+use super::{Applying, CUSTOMER_KEY, Dirty, customer_key, find_identities, sort_rows};
+use crate::bulk::{
+    Column, ColumnType, OnConflict, column, delete_many, insert_many, lock_many, update_many,
+};
+use crate::engines::Tx;
+use crate::sql::{Param, Sql, quoted};
+use crate::{Error, Result};
+
+/// A customer while a batch works on it.
+struct Working {
+    id: CustomerId,
+    system_id: Option<i64>,
+    is_new: bool,
+    /// External id, e-mail and phone as they stand, in the order of `IdentityKind`.
+    names: [Option<String>; 3],
+    /// Only the attributes that this batch may touch.
+    values: HashMap<usize, Option<Value>>,
+    changed_names: bool,
+    changed: HashSet<usize>,
+}
+
+/// What became of a change before the new rows have their system ids.
+enum Done {
+    Touched { customer: CustomerId, kind: Touched },
+    Refused(Refusal),
+}
+
+#[derive(Clone, Copy)]
+enum Touched {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+pub(super) async fn apply(
+    tx: &mut Tx,
+    how: &mut Applying,
+    changes: &[Change],
+    dirty: &mut Dirty,
+) -> Result<Vec<Outcome>> {
+    let prepared: Vec<Result<Prepared, Refusal>> = changes
+        .iter()
+        .map(|change| match change {
+            Change::UpsertCustomer(upsert) => prepare(&how.schema, upsert),
+            _ => Err(Refusal::new("internal", "", "not an upsert of a customer")),
+        })
+        .collect();
+    // Another node may take an identity between our look and our insert. Then its customer is the
+    // winner and we look again; the rows we already wrote point at the ids they still have.
+    for _ in 0..4 {
+        let mut batch = Batch::load(tx, how, &prepared).await?;
+        let done = batch.work(&how.schema, &prepared);
+        if !batch.claim_identities(tx).await? {
+            continue;
+        }
+        batch.write(tx, how, dirty).await?;
+        return Ok(done.into_iter().map(|done| batch.outcome(done)).collect());
+    }
+    Err(Error::Unavailable("identities keep moving under this batch".to_owned()))
+}
+
+struct Batch {
+    /// Customers by id; those that are new have no row yet.
+    customers: HashMap<CustomerId, Working>,
+    by_identity: HashMap<Identity, CustomerId>,
+    /// Identities to insert, and whose they become.
+    wanted: Vec<(Identity, CustomerId)>,
+    /// Identities that their customer gave up.
+    dropped: Vec<(Identity, CustomerId)>,
+}
+
+impl Batch {
+    async fn load(
+        tx: &mut Tx,
+        how: &Applying,
+        prepared: &[Result<Prepared, Refusal>],
+    ) -> Result<Batch> {
+        let good = || prepared.iter().flatten();
+        let identities: Vec<Identity> =
+            good().flat_map(|one| one.identities.iter().cloned()).collect();
+        let by_identity = find_identities(tx, &identities).await?;
+        let ids: HashSet<CustomerId> =
+            by_identity.values().copied().chain(good().filter_map(|one| one.id)).collect();
+        let touched: HashSet<usize> =
+            good().flat_map(|one| one.edits.iter().map(|(position, _)| *position)).collect();
+        let mut positions: Vec<usize> = touched.into_iter().collect();
+        positions.sort_unstable();
+        let customers = load_working(tx, &how.schema, &ids, &positions).await?;
+        Ok(Batch { customers, by_identity, wanted: Vec::new(), dropped: Vec::new() })
+    }
+
+    /// Applies every change in memory, in order.
+    fn work(&mut self, schema: &Schema, prepared: &[Result<Prepared, Refusal>]) -> Vec<Done> {
+        prepared
+            .iter()
+            .map(|one| match one {
+                Err(refusal) => Done::Refused(refusal.clone()),
+                Ok(one) => self.work_one(schema, one).unwrap_or_else(Done::Refused),
+            })
+            .collect()
+    }
+
+    fn work_one(&mut self, schema: &Schema, one: &Prepared) -> Result<Done, Refusal> {
+        let found = self.find(one)?;
+        let known = found.filter(|id| self.customers.contains_key(id));
+        match (known, one.mode) {
+            (None, Mode::Update) => {
+                return Err(Refusal::new("unknown_customer", "", "no customer has this identity"));
+            }
+            (Some(_), Mode::Create) => {
+                return Err(Refusal::new("exists", "", "a customer with this identity exists"));
+            }
+            _ => {}
+        }
+        // Everything is worked out before anything is kept, so that a refusal touches nothing.
+        let mut edits: Vec<(usize, Option<Value>)> = Vec::with_capacity(one.edits.len());
+        for (position, edit) in &one.edits {
+            let at_hand = edits.iter().rev().find(|(at, _)| at == position).map(|(_, v)| v);
+            let stored = known.and_then(|id| self.customers[&id].values.get(position));
+            let old = at_hand.or(stored).and_then(Option::as_ref);
+            let new = edited(old, edit).map_err(|expected| {
+                let path = format!("attributes.{}", schema.attributes[*position].name);
+                Refusal::new("invalid_value", path, expected)
+            })?;
+            edits.push((*position, new));
+        }
+        let id = known.or(found).unwrap_or_else(CustomerId::generate);
+        let created = known.is_none();
+        let working = self.customers.entry(id).or_insert_with(|| Working::new(id));
+        let mut touched = false;
+        for identity in &one.identities {
+            let slot = &mut working.names[identity.kind.number() as usize - 1];
+            if slot.as_ref() != Some(&identity.value) {
+                if let Some(old) = slot.replace(identity.value.clone()) {
+                    let old = Identity { kind: identity.kind, value: old };
+                    if self.by_identity.get(&old) == Some(&id) {
+                        self.by_identity.remove(&old);
+                    }
+                    self.wanted.retain(|(wanted, owner)| !(wanted == &old && *owner == id));
+                    self.dropped.push((old, id));
+                }
+                working.changed_names = true;
+                touched = true;
+            }
+            // An identity that another customer has stays with that customer.
+            if !self.by_identity.contains_key(identity) {
+                self.by_identity.insert(identity.clone(), id);
+                self.dropped.retain(|(dropped, owner)| !(dropped == identity && *owner == id));
+                self.wanted.push((identity.clone(), id));
+            }
+        }
+        for (position, value) in edits {
+            let slot = working.values.entry(position).or_insert(None);
+            if *slot != value {
+                *slot = value;
+                working.changed.insert(position);
+                touched = true;
+            }
+        }
+        let kind = match (created, touched) {
+            (true, _) => Touched::Created,
+            (false, true) => Touched::Updated,
+            (false, false) => Touched::Unchanged,
+        };
+        Ok(Done::Touched { customer: id, kind })
+    }
+
+    /// The customer that a change names; an id without a row is given to the one that is made.
+    fn find(&self, one: &Prepared) -> Result<Option<CustomerId>, Refusal> {
+        if let Some(id) = one.id {
+            if self.customers.contains_key(&id) {
+                return Ok(Some(id));
+            }
+            return Err(Refusal::new("unknown_customer", "id", "no customer has this id"));
+        }
+        let names = |identity: &&Identity| one.match_by.is_none_or(|kind| kind == identity.kind);
+        let mut candidates = one.identities.iter().filter(names);
+        // A customer number of somebody new is somebody new, even when the e-mail is known:
+        // profiles with different external ids are never merged by themselves.
+        for identity in candidates.by_ref() {
+            let Some(&id) = self.by_identity.get(identity) else { continue };
+            let own_number = one.identities.iter().find(|i| i.kind == IdentityKind::ExternalId);
+            let their_number =
+                self.customers.get(&id).and_then(|customer| customer.names[0].as_ref());
+            match (own_number, their_number) {
+                (Some(own), Some(theirs)) if &own.value != theirs && one.match_by.is_none() => {}
+                _ => return Ok(Some(id)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Inserts the identities that are wanted; false where another node has just taken one.
+    async fn claim_identities(&mut self, tx: &mut Tx) -> Result<bool> {
+        let row = |(identity, id): &(Identity, CustomerId)| {
+            vec![
+                identity_bucket(identity.kind, &identity.value).into(),
+                identity.kind.number().into(),
+                identity.value.as_str().into(),
+                bucket_of(*id).into(),
+                (*id).into(),
+            ]
+        };
+        let mut dropped: Vec<Vec<Param>> = self
+            .dropped
+            .iter()
+            .map(row)
+            .map(|mut row: Vec<Param>| {
+                let id = row.swap_remove(4);
+                row.truncate(3);
+                row.push(id);
+                row
+            })
+            .collect();
+        sort_rows(&mut dropped);
+        let [bucket, kind, value] = IDENTITY_KEY;
+        let keys = [bucket, kind, value, column("customer_id", ColumnType::Uuid)];
+        delete_many(tx, "identities", &keys, &dropped).await?;
+        let mut rows: Vec<Vec<Param>> = self.wanted.iter().map(row).collect();
+        sort_rows(&mut rows);
+        let columns = [
+            bucket,
+            kind,
+            value,
+            column("bucket", ColumnType::SmallInt),
+            column("customer_id", ColumnType::Uuid),
+        ];
+        if tx.dialect() == crate::sql::Dialect::Sqlite {
+            // One writer: what was free at our look is still free.
+            insert_many(tx, "identities", &columns, &rows, OnConflict::Fail, "").await?;
+            return Ok(true);
+        }
+        let written =
+            insert_many(tx, "identities", &columns, &rows, OnConflict::Keep, "t.kind").await?;
+        Ok(written.len() == rows.len())
+    }
+
+    async fn write(&mut self, tx: &mut Tx, how: &mut Applying, dirty: &mut Dirty) -> Result<()> {
+        let mut created: Vec<CustomerId> =
+            self.customers.values().filter(|one| one.is_new).map(|one| one.id).collect();
+        created.sort_unstable();
+        take_system_ids(tx, how, &mut self.customers, &created).await?;
+        self.insert_new(tx, how, &created).await?;
+        self.update_known(tx, how).await?;
+        if how.judge {
+            for one in self.customers.values() {
+                if one.is_new {
+                    dirty.mark(one.id, "new".to_owned());
+                } else if one.changed_names {
+                    dirty.mark(one.id, "name".to_owned());
+                }
+                for position in &one.changed {
+                    dirty.mark(one.id, format!("a{}", how.schema.attributes[*position].number));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn insert_new(&self, tx: &mut Tx, how: &Applying, created: &[CustomerId]) -> Result<()> {
+        let mut positions: Vec<usize> = created
+            .iter()
+            .flat_map(|id| self.customers[id].changed.iter().copied())
+            .collect::<HashSet<usize>>()
+            .into_iter()
+            .collect();
+        positions.sort_unstable();
+        let mut columns = vec![
+            column("bucket", ColumnType::SmallInt),
+            column("id", ColumnType::Uuid),
+            column("system_id", ColumnType::BigInt),
+            column("external_id", ColumnType::Text),
+            column("email", ColumnType::Text),
+            column("phone", ColumnType::Text),
+            column("created_at", ColumnType::BigInt),
+            column("updated_at", ColumnType::BigInt),
+        ];
+        columns.extend(attribute_columns(&how.schema, &positions));
+        let rows: Vec<Vec<Param>> = created
+            .iter()
+            .map(|id| {
+                let one = &self.customers[id];
+                let mut row = customer_key(*id);
+                row.push(one.system_id.into());
+                row.extend(one.names.iter().cloned().map(Param::from));
+                row.push(how.at.into());
+                row.push(how.at.into());
+                row.extend(positions.iter().map(|at| one.values.get(at).cloned().flatten().into()));
+                row
+            })
+            .collect();
+        insert_many(tx, "customers", &columns, &rows, OnConflict::Fail, "").await?;
+        Ok(())
+    }
+
+    /// Updates customers, those with the same changed columns together.
+    async fn update_known(&self, tx: &mut Tx, how: &Applying) -> Result<()> {
+        let mut groups: BTreeMap<(bool, Vec<usize>), Vec<&Working>> = BTreeMap::new();
+        for one in self.customers.values().filter(|one| !one.is_new) {
+            if one.changed_names || !one.changed.is_empty() {
+                let mut positions: Vec<usize> = one.changed.iter().copied().collect();
+                positions.sort_unstable();
+                groups.entry((one.changed_names, positions)).or_default().push(one);
+            }
+        }
+        for ((names, positions), group) in groups {
+            let mut set = vec![column("updated_at", ColumnType::BigInt)];
+            if names {
+                set.push(column("external_id", ColumnType::Text));
+                set.push(column("email", ColumnType::Text));
+                set.push(column("phone", ColumnType::Text));
+            }
+            set.extend(attribute_columns(&how.schema, &positions));
+            let mut rows: Vec<Vec<Param>> = group
+                .iter()
+                .map(|one| {
+                    let mut row = customer_key(one.id);
+                    row.push(how.at.into());
+                    if names {
+                        row.extend(one.names.iter().cloned().map(Param::from));
+                    }
+                    row.extend(positions.iter().map(|at| one.values[at].clone().into()));
+                    row
+                })
+                .collect();
+            sort_rows(&mut rows);
+            update_many(tx, "customers", &CUSTOMER_KEY, &set, &rows, "", "").await?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&self, done: Done) -> Outcome {
+        match done {
+            Done::Refused(refusal) => Outcome::Refused(refusal),
+            Done::Touched { customer, kind } => {
+                let system_id = self.customers.get(&customer).and_then(|one| one.system_id);
+                let customer = Some(customer);
+                match kind {
+                    Touched::Created => Outcome::Created { customer, system_id },
+                    Touched::Updated => Outcome::Updated { customer, system_id },
+                    Touched::Unchanged => Outcome::Unchanged { customer, system_id },
+                }
+            }
+        }
+    }
+}
+
+impl Working {
+    fn new(id: CustomerId) -> Working {
+        Working {
+            id,
+            system_id: None,
+            is_new: true,
+            names: [None, None, None],
+            values: HashMap::new(),
+            changed_names: false,
+            changed: HashSet::new(),
+        }
+    }
+}
+
+const IDENTITY_KEY: [Column<'static>; 3] = [
+    column("ibucket", ColumnType::SmallInt),
+    column("kind", ColumnType::SmallInt),
+    column("value", ColumnType::Text),
+];
+
+fn attribute_columns<'s>(schema: &'s Schema, positions: &[usize]) -> Vec<Column<'s>> {
+    positions
+        .iter()
+        .map(|at| {
+            let attribute = &schema.attributes[*at];
+            column(&attribute.column, attribute.kind.storage().into())
+        })
+        .collect()
+}
+
+async fn load_working(
+    tx: &mut Tx,
+    schema: &Schema,
+    ids: &HashSet<CustomerId>,
+    positions: &[usize],
+) -> Result<HashMap<CustomerId, Working>> {
+    let mut wanted = "t.id, t.system_id, t.external_id, t.email, t.phone".to_owned();
+    for at in positions {
+        wanted.push_str(", t.");
+        wanted.push_str(&quoted(&schema.attributes[*at].column));
+    }
+    let mut rows: Vec<Vec<Param>> = ids.iter().map(|id| customer_key(*id)).collect();
+    sort_rows(&mut rows);
+    // Locked, so that two nodes cannot both add to the same old value.
+    let found = lock_many(tx, "customers", &wanted, &CUSTOMER_KEY, &rows).await?;
+    let mut customers = HashMap::with_capacity(found.len());
+    for row in found {
+        let id = CustomerId(row.uuid(0)?);
+        let mut values = HashMap::with_capacity(positions.len());
+        for (offset, at) in positions.iter().enumerate() {
+            let storage = schema.attributes[*at].kind.storage();
+            values.insert(*at, row.value(5 + offset, storage)?);
+        }
+        let one = Working {
+            id,
+            system_id: Some(row.int(1)?),
+            is_new: false,
+            names: [row.opt_text(2)?, row.opt_text(3)?, row.opt_text(4)?],
+            values,
+            changed_names: false,
+            changed: HashSet::new(),
+        };
+        customers.insert(id, one);
+    }
+    Ok(customers)
+}
+
+static TAKE_SYSTEM_IDS: Sql = Sql::reference(
+    "take_system_ids",
+    "update {s}meta set value = cast(cast(value as bigint) + ?1 as text)
+     where key = 'next_system_id' returning value",
+);
+
+/// Gives new customers their numbers: from the lease of this node, or counted in this transaction.
+async fn take_system_ids(
+    tx: &mut Tx,
+    how: &mut Applying,
+    customers: &mut HashMap<CustomerId, Working>,
+    created: &[CustomerId],
+) -> Result<()> {
+    if created.is_empty() {
+        return Ok(());
+    }
+    let mut numbers: Vec<i64> = Vec::with_capacity(created.len());
+    while numbers.len() < created.len() {
+        match how.system_ids.pop() {
+            Some(number) => numbers.push(number),
+            None => break,
+        }
+    }
+    let missing = created.len() - numbers.len();
+    if missing > 0 {
+        numbers.extend(lease_system_ids(tx, missing).await?);
+    }
+    for (id, number) in created.iter().zip(numbers) {
+        if let Some(one) = customers.get_mut(id) {
+            one.system_id = Some(number);
+        }
+    }
+    Ok(())
+}
+
+/// The next `count` system ids of the workspace, in order.
+pub async fn lease_system_ids(tx: &mut Tx, count: usize) -> Result<std::ops::Range<i64>> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let row = tx.first(&TAKE_SYSTEM_IDS, crate::params![count]).await?;
+    let next = row.ok_or_else(|| Error::Corrupt("next_system_id is missing".to_owned()))?;
+    let next: i64 = next
+        .text(0)?
+        .parse()
+        .map_err(|_| Error::Corrupt("next_system_id is not a number".to_owned()))?;
+    Ok(next - count..next)
+}
+
+pub(crate) static SQL: &[&Sql] = &[&TAKE_SYSTEM_IDS];

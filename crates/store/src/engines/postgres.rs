@@ -1,0 +1,256 @@
+//! PostgreSQL: a pool of connections, statements prepared once each.
+
+use std::error::Error as StdError;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Config, NoTls};
+
+use super::{Connection, Layout, Tx, Work};
+use crate::sql::{Cell, Param, Row};
+use crate::{Error, Result};
+
+/// Opens the pool that all workspaces of a server share.
+pub fn pool(url: &str, size: usize) -> Result<Pool> {
+    let mut config: Config =
+        url.parse().map_err(|error| Error::Invalid(format!("database url: {error}")))?;
+    config.application_name("tidings");
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    config.keepalives_idle(Duration::from_secs(30));
+    let options = "-c synchronous_commit=on -c lock_timeout=30s -c statement_timeout=600s \
+                   -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c jit=off";
+    let options = match config.get_options() {
+        Some(given) => format!("{options} {given}"),
+        None => options.to_owned(),
+    };
+    config.options(options);
+    let manager = Manager::from_config(
+        config,
+        NoTls,
+        ManagerConfig { recycling_method: RecyclingMethod::Fast },
+    );
+    Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(Duration::from_secs(10)))
+        .create_timeout(Some(Duration::from_secs(10)))
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+/// One schema of a PostgreSQL database.
+pub struct PostgresDb {
+    pub pool: Pool,
+    schema: Arc<str>,
+    layout: Layout,
+}
+
+impl PostgresDb {
+    /// `schema` is the bare name; it is quoted here.
+    pub fn new(pool: Pool, schema: &str, layout: Layout) -> PostgresDb {
+        PostgresDb { pool, schema: format!("{}.", crate::sql::quoted(schema)).into(), layout }
+    }
+
+    async fn connection(&self) -> Result<Tx> {
+        let client = self.pool.get().await.map_err(|e| Error::Unavailable(e.to_string()))?;
+        Ok(Tx::new(Connection::Postgres(client), self.layout, self.schema.clone()))
+    }
+
+    pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
+        let mut tx = self.connection().await?;
+        tx.script("begin").await?;
+        // A caller that is dropped half-way must not leave its transaction to the next one.
+        let mut guard = OpenTransaction { tx: Some(tx) };
+        let tx = guard.tx.as_mut().ok_or_else(|| Error::Unavailable("no connection".into()))?;
+        let result = work(tx).await;
+        match result {
+            Ok(value) => {
+                tx.script("commit").await?;
+                guard.done();
+                Ok(value)
+            }
+            Err(error) => {
+                if tx.script("rollback").await.is_ok() {
+                    guard.done();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    pub async fn read<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
+        let mut tx = self.connection().await?;
+        work(&mut tx).await
+    }
+}
+
+struct OpenTransaction {
+    tx: Option<Tx>,
+}
+
+impl OpenTransaction {
+    /// The transaction has ended; its connection may go back to the pool.
+    fn done(mut self) {
+        drop(self.tx.take());
+    }
+}
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        if let Some(Tx { connection: Connection::Postgres(client), .. }) = self.tx.take() {
+            // Closing the connection rolls back whatever was open on it.
+            drop(Object::take(client));
+        }
+    }
+}
+
+pub(super) async fn query(client: &Object, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
+    let found = client.query(&statement, &params).await.map_err(fault)?;
+    found.iter().map(row).collect()
+}
+
+pub(super) async fn execute(client: &Object, text: &str, params: &[Param]) -> Result<u64> {
+    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
+    client.execute(&statement, &params).await.map_err(fault)
+}
+
+/// Rows of a statement whose parameters are whole columns.
+pub(crate) async fn query_columns(
+    client: &Object,
+    text: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>> {
+    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let found = client.query(&statement, params).await.map_err(fault)?;
+    found.iter().map(row).collect()
+}
+
+/// Runs a statement whose parameters are whole columns.
+pub(crate) async fn execute_columns(
+    client: &Object,
+    text: &str,
+    params: &[&(dyn ToSql + Sync)],
+) -> Result<u64> {
+    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    client.execute(&statement, params).await.map_err(fault)
+}
+
+fn row(source: &tokio_postgres::Row) -> Result<Row> {
+    let mut cells = Vec::with_capacity(source.len());
+    for (at, column) in source.columns().iter().enumerate() {
+        cells.push(cell(source, at, column.type_())?);
+    }
+    Ok(Row(cells))
+}
+
+fn cell(source: &tokio_postgres::Row, at: usize, kind: &Type) -> Result<Cell> {
+    fn of<'a, T: tokio_postgres::types::FromSql<'a>>(
+        source: &'a tokio_postgres::Row,
+        at: usize,
+        make: impl FnOnce(T) -> Cell,
+    ) -> Result<Cell> {
+        let value: Option<T> = source.try_get(at).map_err(|e| Error::Corrupt(e.to_string()))?;
+        Ok(value.map_or(Cell::Null, make))
+    }
+    match *kind {
+        Type::INT2 => of::<i16>(source, at, |v| Cell::Int(i64::from(v))),
+        Type::INT4 => of::<i32>(source, at, |v| Cell::Int(i64::from(v))),
+        Type::INT8 => of::<i64>(source, at, Cell::Int),
+        Type::FLOAT4 => of::<f32>(source, at, |v| Cell::Real(f64::from(v))),
+        Type::FLOAT8 => of::<f64>(source, at, Cell::Real),
+        Type::BOOL => of::<bool>(source, at, Cell::Bool),
+        Type::TEXT | Type::VARCHAR | Type::NAME | Type::BPCHAR => {
+            of::<String>(source, at, Cell::Text)
+        }
+        Type::UUID => of::<uuid::Uuid>(source, at, Cell::Uuid),
+        Type::BYTEA => of::<Vec<u8>>(source, at, Cell::Bytes),
+        Type::TEXT_ARRAY => of::<Vec<String>>(source, at, Cell::List),
+        Type::JSONB | Type::JSON => of::<serde_json::Value>(source, at, Cell::Json),
+        ref other => Err(Error::Corrupt(format!("column {at} has the unexpected type {other}"))),
+    }
+}
+
+type Fault = Box<dyn StdError + Sync + Send>;
+
+impl ToSql for Param {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Fault> {
+        match self {
+            Param::Null => Ok(IsNull::Yes),
+            Param::Int(value) => match *kind {
+                Type::INT2 => i16::try_from(*value)?.to_sql(kind, out),
+                Type::INT4 => i32::try_from(*value)?.to_sql(kind, out),
+                Type::INT8 => value.to_sql(kind, out),
+                Type::FLOAT8 => (*value as f64).to_sql(kind, out),
+                Type::BOOL => (*value != 0).to_sql(kind, out),
+                ref other => Err(format!("an integer for {other}").into()),
+            },
+            Param::Real(value) => value.to_sql(kind, out),
+            Param::Bool(value) => match *kind {
+                Type::BOOL => value.to_sql(kind, out),
+                Type::INT2 => i16::from(*value).to_sql(kind, out),
+                Type::INT8 => i64::from(*value).to_sql(kind, out),
+                ref other => Err(format!("a boolean for {other}").into()),
+            },
+            Param::Text(value) => match *kind {
+                Type::JSONB | Type::JSON => {
+                    serde_json::from_str::<serde_json::Value>(value)?.to_sql(kind, out)
+                }
+                _ => value.to_sql(kind, out),
+            },
+            Param::Uuid(value) => value.to_sql(kind, out),
+            Param::Bytes(value) => value.to_sql(kind, out),
+            Param::List(items) => items.to_sql(kind, out),
+            Param::Json(json) => match *kind {
+                Type::TEXT => json.to_string().to_sql(kind, out),
+                _ => json.to_sql(kind, out),
+            },
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+pub(super) fn fault(error: tokio_postgres::Error) -> Error {
+    let Some(detail) = error.as_db_error() else {
+        return if error.is_closed() || error.source().is_some_and(|s| s.is::<std::io::Error>()) {
+            Error::Unavailable(error.to_string())
+        } else {
+            Error::Database(full(&error))
+        };
+    };
+    let text = format!("{}: {}", detail.code().code(), detail.message());
+    match *detail.code() {
+        SqlState::UNIQUE_VIOLATION => Error::Conflict(text),
+        SqlState::DISK_FULL => Error::DiskFull(text),
+        SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::LOCK_NOT_AVAILABLE
+        | SqlState::QUERY_CANCELED
+        | SqlState::ADMIN_SHUTDOWN
+        | SqlState::CRASH_SHUTDOWN
+        | SqlState::CANNOT_CONNECT_NOW
+        | SqlState::TOO_MANY_CONNECTIONS
+        | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Error::Unavailable(text),
+        _ => Error::Database(text),
+    }
+}
+
+fn full(error: &tokio_postgres::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,152 @@
+//! The store: a system database and one database per workspace.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use deadpool_postgres::Pool;
+use tidings_domain::{Timestamp, WorkspaceId};
+
+use crate::engines::postgres::PostgresDb;
+use crate::engines::sqlite::SqliteDb;
+use crate::engines::{Db, Layout};
+use crate::system::{System, WorkspaceRow};
+use crate::workspace::Workspace;
+use crate::{Error, Result};
+
+/// Workspaces kept open at once; the least recently used is closed when nobody holds it.
+const MAX_OPEN: usize = 64;
+/// Page cache of a workspace's writer on SQLite.
+const WRITER_CACHE_KIB: u32 = 64 * 1024;
+
+/// Where the store lives.
+#[derive(Clone, Debug)]
+pub enum Home {
+    /// SQLite files under this folder.
+    Folder(PathBuf),
+    /// A PostgreSQL database, as a `postgres://` URL.
+    Server { url: String, connections: usize },
+}
+
+enum Engine {
+    Sqlite(PathBuf),
+    Postgres(Pool),
+}
+
+pub struct Store {
+    engine: Engine,
+    pub system: System,
+    open: tokio::sync::Mutex<HashMap<WorkspaceId, (Instant, Arc<Workspace>)>>,
+}
+
+impl Store {
+    pub async fn open(home: &Home) -> Result<Store> {
+        let (engine, system) = match home {
+            Home::Folder(folder) => {
+                std::fs::create_dir_all(folder.join("workspaces"))?;
+                let system = SqliteDb::open(&folder.join("system.db"), 4_096)?;
+                (Engine::Sqlite(folder.clone()), Db::Sqlite(system))
+            }
+            Home::Server { url, connections } => {
+                let pool = crate::engines::postgres::pool(url, *connections)?;
+                let system = PostgresDb::new(pool.clone(), "tidings", Layout::Plain);
+                (Engine::Postgres(pool), Db::Postgres(system))
+            }
+        };
+        let system = System::open(system).await?;
+        Ok(Store { engine, system, open: tokio::sync::Mutex::new(HashMap::new()) })
+    }
+
+    /// Whether this process alone writes the data.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
+    }
+
+    /// Makes a workspace. `partitioned` lays its hot tables out by bucket (PostgreSQL only).
+    pub async fn create_workspace(
+        &self,
+        name: &str,
+        time_zone: &str,
+        partitioned: bool,
+    ) -> Result<Arc<Workspace>> {
+        let slug = slug(name)?;
+        let partitioned = partitioned && matches!(self.engine, Engine::Postgres(_));
+        let row =
+            self.system.add_workspace(&slug, name, time_zone, partitioned, Timestamp::now()).await;
+        let row = row.map_err(|error| match error {
+            Error::Conflict(_) => Error::Conflict(format!("a workspace named {slug} exists")),
+            other => other,
+        })?;
+        self.workspace(row.id).await
+    }
+
+    /// A workspace by its id.
+    pub async fn workspace(&self, id: WorkspaceId) -> Result<Arc<Workspace>> {
+        let mut open = self.open.lock().await;
+        if let Some((used_at, workspace)) = open.get_mut(&id) {
+            *used_at = Instant::now();
+            return Ok(workspace.clone());
+        }
+        let rows = self.system.workspaces().await?;
+        let row = rows.into_iter().find(|row| row.id == id);
+        let row = row.ok_or_else(|| Error::NotFound(format!("workspace {id}")))?;
+        let workspace = Arc::new(Workspace::open(row.clone(), self.database(&row)?).await?);
+        if open.len() >= MAX_OPEN {
+            let idle = open
+                .iter()
+                .filter(|(_, (_, workspace))| Arc::strong_count(workspace) == 1)
+                .min_by_key(|(_, (used_at, _))| *used_at)
+                .map(|(id, _)| *id);
+            if let Some(idle) = idle {
+                open.remove(&idle);
+            }
+        }
+        open.insert(id, (Instant::now(), workspace.clone()));
+        Ok(workspace)
+    }
+
+    /// A workspace by its short name.
+    pub async fn workspace_by_slug(&self, slug: &str) -> Result<Arc<Workspace>> {
+        let rows = self.system.workspaces().await?;
+        let row = rows.into_iter().find(|row| row.slug == slug || row.name == slug);
+        match row {
+            Some(row) => self.workspace(row.id).await,
+            None => Err(Error::NotFound(format!("workspace {slug}"))),
+        }
+    }
+
+    fn database(&self, row: &WorkspaceRow) -> Result<Db> {
+        Ok(match &self.engine {
+            Engine::Sqlite(folder) => {
+                Db::Sqlite(SqliteDb::open(&workspace_file(folder, row.number), WRITER_CACHE_KIB)?)
+            }
+            Engine::Postgres(pool) => {
+                let layout = if row.partitioned { Layout::Partitioned } else { Layout::Plain };
+                let schema = format!("tidings_w{}", row.number);
+                Db::Postgres(PostgresDb::new(pool.clone(), &schema, layout))
+            }
+        })
+    }
+}
+
+fn workspace_file(folder: &Path, number: i32) -> PathBuf {
+    folder.join("workspaces").join(format!("w{number}.db"))
+}
+
+/// A workspace's short name: lower case letters, digits and dashes.
+fn slug(name: &str) -> Result<String> {
+    let mut slug = String::new();
+    for c in name.trim().chars().flat_map(char::to_lowercase) {
+        match c {
+            'a'..='z' | '0'..='9' => slug.push(c),
+            _ if !slug.is_empty() && !slug.ends_with('-') => slug.push('-'),
+            _ => {}
+        }
+    }
+    let slug = slug.trim_end_matches('-').to_owned();
+    if slug.is_empty() || slug.len() > 60 {
+        return Err(Error::Invalid("a workspace's name has 1 to 60 letters and digits".into()));
+    }
+    Ok(slug)
+}

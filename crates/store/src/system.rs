@@ -1,0 +1,373 @@
+//! The small system database: workspaces, people, tokens, sessions, nodes.
+
+use tidings_domain::{NodeId, Timestamp, TokenId, UserId, WorkspaceId};
+
+use crate::engines::{Db, Priority, Tx};
+use crate::sql::{Row, Sql};
+use crate::{Error, Result};
+
+/// A workspace's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceRow {
+    pub number: i32,
+    pub id: WorkspaceId,
+    pub slug: String,
+    pub name: String,
+    pub time_zone: String,
+    pub partitioned: bool,
+}
+
+/// Someone who signs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    pub id: UserId,
+    pub mail: String,
+    pub name: String,
+    pub password_hash: String,
+}
+
+/// A token as it is kept: never the token itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    pub id: TokenId,
+    pub workspace: WorkspaceId,
+    pub name: String,
+    pub scopes: Vec<String>,
+    pub created_at: Timestamp,
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A signed-in browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRow {
+    pub user: UserId,
+    pub csrf: String,
+    pub seen_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+pub struct System {
+    db: Db,
+}
+
+static WORKSPACES: Sql = Sql::reference(
+    "workspaces",
+    "select number, id, slug, name, time_zone, partitioned from {s}workspaces order by number",
+);
+static ADD_WORKSPACE: Sql = Sql::reference(
+    "add_workspace",
+    "insert into {s}workspaces (number, id, slug, name, time_zone, partitioned, created_at)
+     select coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6 from {s}workspaces where true
+     returning number",
+);
+static USER_BY_MAIL: Sql = Sql::reference(
+    "user_by_mail",
+    "select id, mail, name, password_hash from {s}users where mail = ?1",
+);
+static USER_BY_ID: Sql = Sql::reference(
+    "user_by_id",
+    "select id, mail, name, password_hash from {s}users where id = ?1",
+);
+static ADD_USER: Sql = Sql::reference(
+    "add_user",
+    "insert into {s}users (id, mail, name, password_hash, created_at)
+     values (?1, ?2, ?3, ?4, ?5)",
+);
+static PUT_ROLE: Sql = Sql::reference(
+    "put_role",
+    "insert into {s}roles (user_id, workspace_id, role) values (?1, ?2, ?3)
+     on conflict (user_id, workspace_id) do update set role = excluded.role",
+);
+static ROLES_OF: Sql = Sql::reference(
+    "roles_of",
+    "select w.number, w.id, w.slug, w.name, w.time_zone, w.partitioned, r.role
+     from {s}roles r join {s}workspaces w on w.id = r.workspace_id
+     where r.user_id = ?1 order by w.number",
+);
+static USERS_OF: Sql = Sql::reference(
+    "users_of",
+    "select u.id, u.mail, u.name, u.password_hash, r.role
+     from {s}roles r join {s}users u on u.id = r.user_id
+     where r.workspace_id = ?1 order by u.mail",
+);
+static DROP_ROLE: Sql =
+    Sql::reference("drop_role", "delete from {s}roles where user_id = ?1 and workspace_id = ?2");
+static ADD_TOKEN: Sql = Sql::reference(
+    "add_token",
+    "insert into {s}tokens (id, workspace_id, name, hash, scopes, created_at)
+     values (?1, ?2, ?3, ?4, ?5, ?6)",
+);
+static TOKEN_BY_HASH: Sql = Sql::reference(
+    "token_by_hash",
+    "select id, workspace_id, name, scopes, created_at, last_used_at
+     from {s}tokens where hash = ?1",
+);
+static TOKENS_OF: Sql = Sql::reference(
+    "tokens_of",
+    "select id, workspace_id, name, scopes, created_at, last_used_at
+     from {s}tokens where workspace_id = ?1 order by created_at",
+);
+static TOUCH_TOKEN: Sql =
+    Sql::reference("touch_token", "update {s}tokens set last_used_at = ?2 where id = ?1");
+static DROP_TOKEN: Sql =
+    Sql::reference("drop_token", "delete from {s}tokens where id = ?1 and workspace_id = ?2");
+static ADD_SESSION: Sql = Sql::reference(
+    "add_session",
+    "insert into {s}sessions (hash, user_id, csrf, created_at, seen_at, expires_at)
+     values (?1, ?2, ?3, ?4, ?4, ?5)",
+);
+static SESSION_BY_HASH: Sql = Sql::reference(
+    "session_by_hash",
+    "select user_id, csrf, seen_at, expires_at from {s}sessions where hash = ?1",
+);
+static TOUCH_SESSION: Sql =
+    Sql::reference("touch_session", "update {s}sessions set seen_at = ?2 where hash = ?1");
+static DROP_SESSION: Sql =
+    Sql::reference("drop_session", "delete from {s}sessions where hash = ?1");
+static DROP_OLD_SESSIONS: Sql =
+    Sql::reference("drop_old_sessions", "delete from {s}sessions where expires_at <= ?1");
+static NODE_SEEN: Sql = Sql::reference(
+    "node_seen",
+    "insert into {s}nodes (id, started_at, seen_at) values (?1, ?2, ?2)
+     on conflict (id) do update set seen_at = excluded.seen_at",
+);
+static NODES_ALIVE: Sql =
+    Sql::reference("nodes_alive", "select count(*) from {s}nodes where seen_at > ?1");
+static NODE_GONE: Sql = Sql::reference("node_gone", "delete from {s}nodes where id = ?1");
+static SETTING: Sql = Sql::reference("setting", "select value from {s}settings where key = ?1");
+static PUT_SETTING: Sql = Sql::reference(
+    "put_setting",
+    "insert into {s}settings (key, value) values (?1, ?2)
+     on conflict (key) do update set value = excluded.value",
+);
+
+pub(crate) static SQL: &[&Sql] = &[
+    &WORKSPACES,
+    &ADD_WORKSPACE,
+    &USER_BY_MAIL,
+    &USER_BY_ID,
+    &ADD_USER,
+    &PUT_ROLE,
+    &ROLES_OF,
+    &USERS_OF,
+    &DROP_ROLE,
+    &ADD_TOKEN,
+    &TOKEN_BY_HASH,
+    &TOKENS_OF,
+    &TOUCH_TOKEN,
+    &DROP_TOKEN,
+    &ADD_SESSION,
+    &SESSION_BY_HASH,
+    &TOUCH_SESSION,
+    &DROP_SESSION,
+    &DROP_OLD_SESSIONS,
+    &NODE_SEEN,
+    &NODES_ALIVE,
+    &NODE_GONE,
+    &SETTING,
+    &PUT_SETTING,
+];
+
+fn workspace(row: &Row) -> Result<WorkspaceRow> {
+    Ok(WorkspaceRow {
+        number: row.small(0)?,
+        id: WorkspaceId(row.uuid(1)?),
+        slug: row.text(2)?,
+        name: row.text(3)?,
+        time_zone: row.text(4)?,
+        partitioned: row.bool(5)?,
+    })
+}
+
+fn user(row: &Row) -> Result<UserRow> {
+    Ok(UserRow {
+        id: UserId(row.uuid(0)?),
+        mail: row.text(1)?,
+        name: row.text(2)?,
+        password_hash: row.text(3)?,
+    })
+}
+
+fn token(row: &Row) -> Result<TokenRow> {
+    Ok(TokenRow {
+        id: TokenId(row.uuid(0)?),
+        workspace: WorkspaceId(row.uuid(1)?),
+        name: row.text(2)?,
+        scopes: row.text(3)?.split_whitespace().map(str::to_owned).collect(),
+        created_at: row.time(4)?,
+        last_used_at: row.opt_time(5)?,
+    })
+}
+
+impl System {
+    pub(crate) async fn open(db: Db) -> Result<System> {
+        db.write(Priority::Interactive, |tx| {
+            Box::pin(async move { crate::migrate::migrate(tx, crate::migrate::SYSTEM).await })
+        })
+        .await?;
+        Ok(System { db })
+    }
+
+    async fn rows(&self, sql: &'static Sql, params: Vec<crate::sql::Param>) -> Result<Vec<Row>> {
+        self.db.read(move |tx| Box::pin(async move { tx.query(sql, &params).await })).await
+    }
+
+    async fn change(&self, sql: &'static Sql, params: Vec<crate::sql::Param>) -> Result<u64> {
+        self.db
+            .write(Priority::Interactive, move |tx: &mut Tx| {
+                Box::pin(async move { tx.execute(sql, &params).await })
+            })
+            .await
+    }
+
+    pub async fn workspaces(&self) -> Result<Vec<WorkspaceRow>> {
+        self.rows(&WORKSPACES, vec![]).await?.iter().map(workspace).collect()
+    }
+
+    /// Adds a workspace's entry; a taken slug is a conflict.
+    pub async fn add_workspace(
+        &self,
+        slug: &str,
+        name: &str,
+        time_zone: &str,
+        partitioned: bool,
+        at: Timestamp,
+    ) -> Result<WorkspaceRow> {
+        let id = WorkspaceId::generate();
+        let params = crate::params![id, slug, name, time_zone, partitioned, at].to_vec();
+        let row = self
+            .db
+            .write(Priority::Interactive, move |tx: &mut Tx| {
+                Box::pin(async move { tx.first(&ADD_WORKSPACE, &params).await })
+            })
+            .await?
+            .ok_or_else(|| Error::Corrupt("no number for a workspace".into()))?;
+        Ok(WorkspaceRow {
+            number: row.small(0)?,
+            id,
+            slug: slug.to_owned(),
+            name: name.to_owned(),
+            time_zone: time_zone.to_owned(),
+            partitioned,
+        })
+    }
+
+    pub async fn user_by_mail(&self, mail: &str) -> Result<Option<UserRow>> {
+        self.rows(&USER_BY_MAIL, vec![mail.into()]).await?.first().map(user).transpose()
+    }
+
+    pub async fn user(&self, id: UserId) -> Result<Option<UserRow>> {
+        self.rows(&USER_BY_ID, vec![id.into()]).await?.first().map(user).transpose()
+    }
+
+    pub async fn add_user(&self, user: &UserRow, at: Timestamp) -> Result<()> {
+        let params = crate::params![user.id, &user.mail, &user.name, &user.password_hash, at];
+        self.change(&ADD_USER, params.to_vec()).await.map(|_| ())
+    }
+
+    pub async fn put_role(&self, user: UserId, workspace: WorkspaceId, role: &str) -> Result<()> {
+        let params = crate::params![user, workspace, role].to_vec();
+        self.change(&PUT_ROLE, params).await.map(|_| ())
+    }
+
+    pub async fn drop_role(&self, user: UserId, workspace: WorkspaceId) -> Result<bool> {
+        let params = crate::params![user, workspace].to_vec();
+        Ok(self.change(&DROP_ROLE, params).await? > 0)
+    }
+
+    /// The workspaces of a user, with the role in each.
+    pub async fn roles_of(&self, user: UserId) -> Result<Vec<(WorkspaceRow, String)>> {
+        let rows = self.rows(&ROLES_OF, vec![user.into()]).await?;
+        rows.iter().map(|row| Ok((workspace(row)?, row.text(6)?))).collect()
+    }
+
+    /// The users of a workspace, with their roles.
+    pub async fn users_of(&self, workspace: WorkspaceId) -> Result<Vec<(UserRow, String)>> {
+        let rows = self.rows(&USERS_OF, vec![workspace.into()]).await?;
+        rows.iter().map(|row| Ok((user(row)?, row.text(4)?))).collect()
+    }
+
+    pub async fn add_token(&self, token: &TokenRow, hash: Vec<u8>) -> Result<()> {
+        let params = crate::params![
+            token.id,
+            token.workspace,
+            &token.name,
+            hash,
+            token.scopes.join(" "),
+            token.created_at
+        ];
+        self.change(&ADD_TOKEN, params.to_vec()).await.map(|_| ())
+    }
+
+    pub async fn token_by_hash(&self, hash: Vec<u8>) -> Result<Option<TokenRow>> {
+        self.rows(&TOKEN_BY_HASH, vec![hash.into()]).await?.first().map(token).transpose()
+    }
+
+    pub async fn tokens_of(&self, workspace: WorkspaceId) -> Result<Vec<TokenRow>> {
+        self.rows(&TOKENS_OF, vec![workspace.into()]).await?.iter().map(token).collect()
+    }
+
+    pub async fn touch_token(&self, id: TokenId, at: Timestamp) -> Result<()> {
+        self.change(&TOUCH_TOKEN, vec![id.into(), at.into()]).await.map(|_| ())
+    }
+
+    pub async fn drop_token(&self, id: TokenId, workspace: WorkspaceId) -> Result<bool> {
+        Ok(self.change(&DROP_TOKEN, vec![id.into(), workspace.into()]).await? > 0)
+    }
+
+    pub async fn add_session(
+        &self,
+        hash: Vec<u8>,
+        user: UserId,
+        csrf: &str,
+        at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<()> {
+        self.change(&DROP_OLD_SESSIONS, vec![at.into()]).await?;
+        let params = crate::params![hash, user, csrf, at, expires_at].to_vec();
+        self.change(&ADD_SESSION, params).await.map(|_| ())
+    }
+
+    pub async fn session_by_hash(&self, hash: Vec<u8>) -> Result<Option<SessionRow>> {
+        let rows = self.rows(&SESSION_BY_HASH, vec![hash.into()]).await?;
+        let session = |row: &Row| {
+            Ok(SessionRow {
+                user: UserId(row.uuid(0)?),
+                csrf: row.text(1)?,
+                seen_at: row.time(2)?,
+                expires_at: row.time(3)?,
+            })
+        };
+        rows.first().map(session).transpose()
+    }
+
+    pub async fn touch_session(&self, hash: Vec<u8>, at: Timestamp) -> Result<()> {
+        self.change(&TOUCH_SESSION, vec![hash.into(), at.into()]).await.map(|_| ())
+    }
+
+    pub async fn drop_session(&self, hash: Vec<u8>) -> Result<()> {
+        self.change(&DROP_SESSION, vec![hash.into()]).await.map(|_| ())
+    }
+
+    pub async fn node_seen(&self, node: NodeId, at: Timestamp) -> Result<()> {
+        self.change(&NODE_SEEN, vec![node.into(), at.into()]).await.map(|_| ())
+    }
+
+    pub async fn node_gone(&self, node: NodeId) -> Result<()> {
+        self.change(&NODE_GONE, vec![node.into()]).await.map(|_| ())
+    }
+
+    /// How many nodes have been seen since a time.
+    pub async fn nodes_alive(&self, since: Timestamp) -> Result<i64> {
+        let rows = self.rows(&NODES_ALIVE, vec![since.into()]).await?;
+        rows.first().map_or(Ok(0), |row| row.int(0))
+    }
+
+    pub async fn setting(&self, key: &str) -> Result<Option<String>> {
+        self.rows(&SETTING, vec![key.into()]).await?.first().map(|row| row.text(0)).transpose()
+    }
+
+    pub async fn put_setting(&self, key: &str, value: &str) -> Result<()> {
+        self.change(&PUT_SETTING, vec![key.into(), value.into()]).await.map(|_| ())
+    }
+}

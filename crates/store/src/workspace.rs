@@ -1,0 +1,160 @@
+//! One workspace: its database, its schema, and the way in for changes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tidings_domain::Timestamp;
+use tidings_domain::change::{Change, Outcome};
+use tidings_domain::schema::Schema;
+
+use crate::Result;
+use crate::changes::{self, Applying};
+use crate::engines::{Db, Priority, Tx};
+use crate::sql::Dialect;
+use crate::system::WorkspaceRow;
+
+/// How long a schema that another node may have changed is trusted.
+const SCHEMA_TRUST: Duration = Duration::from_secs(1);
+/// How many system ids a node leases at once.
+const SYSTEM_ID_BLOCK: usize = 1_000;
+
+pub struct Workspace {
+    pub row: WorkspaceRow,
+    pub(crate) db: Db,
+    schema: Mutex<Option<(Instant, Arc<Schema>)>>,
+    system_ids: Mutex<VecDeque<i64>>,
+}
+
+impl Workspace {
+    pub(crate) async fn open(row: WorkspaceRow, db: Db) -> Result<Workspace> {
+        let workspace = Workspace {
+            row,
+            db,
+            schema: Mutex::new(None),
+            system_ids: Mutex::new(VecDeque::new()),
+        };
+        workspace
+            .write(Priority::Interactive, |tx| {
+                Box::pin(async move {
+                    crate::migrate::migrate(tx, crate::migrate::WORKSPACE).await?;
+                    for (key, value) in [
+                        ("schema_version", "1"),
+                        ("next_system_id", "1"),
+                        ("next_schema_number", "0"),
+                    ] {
+                        tx.execute_text(
+                            "insert into {s}meta (key, value) values (?1, ?2) \
+                             on conflict (key) do nothing",
+                            crate::params![key, value],
+                        )
+                        .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await?;
+        Ok(workspace)
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.db.dialect()
+    }
+
+    /// Runs work in a transaction; for the operations of this crate.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        priority: Priority,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.db.write(priority, work).await
+    }
+
+    /// Runs work that only reads; for the operations of this crate.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.db.read(work).await
+    }
+
+    /// The schema, at most a second old where another process may change it.
+    pub async fn schema(&self) -> Result<Arc<Schema>> {
+        let cached = self.schema.lock().clone();
+        if let Some((read_at, schema)) = cached {
+            if read_at.elapsed() < SCHEMA_TRUST {
+                return Ok(schema);
+            }
+            let version =
+                self.read(|tx| Box::pin(async move { crate::schema::version(tx).await })).await?;
+            if version == schema.version {
+                *self.schema.lock() = Some((Instant::now(), schema.clone()));
+                return Ok(schema);
+            }
+        }
+        self.fresh_schema().await
+    }
+
+    /// The schema as it stands now.
+    pub async fn fresh_schema(&self) -> Result<Arc<Schema>> {
+        let schema = self.read(|tx| Box::pin(async move { crate::schema::load(tx).await })).await?;
+        let schema = Arc::new(schema);
+        *self.schema.lock() = Some((Instant::now(), schema.clone()));
+        Ok(schema)
+    }
+
+    /// System ids for up to `count` new customers. SQLite counts inside the transaction instead.
+    pub(crate) async fn system_ids(&self, count: usize) -> Result<Vec<i64>> {
+        if self.dialect() == Dialect::Sqlite {
+            return Ok(Vec::new());
+        }
+        loop {
+            {
+                let mut kept = self.system_ids.lock();
+                if kept.len() >= count {
+                    let mut taken: Vec<i64> = kept.drain(..count).collect();
+                    // They are taken from the end, so that numbers follow the order of rows.
+                    taken.reverse();
+                    return Ok(taken);
+                }
+            }
+            let block = SYSTEM_ID_BLOCK.max(count);
+            let leased = self
+                .write(Priority::Interactive, move |tx| {
+                    Box::pin(async move { changes::lease_system_ids(tx, block).await })
+                })
+                .await?;
+            self.system_ids.lock().extend(leased);
+        }
+    }
+
+    /// Gives back system ids that a batch did not need.
+    pub(crate) fn return_system_ids(&self, mut unused: Vec<i64>) {
+        unused.reverse();
+        let mut kept = self.system_ids.lock();
+        for number in unused.into_iter().rev() {
+            kept.push_front(number);
+        }
+    }
+
+    /// Applies a batch of changes in one transaction and answers after the commit: one outcome
+    /// each, in order.
+    pub async fn apply(&self, changes: Vec<Change>, at: Timestamp) -> Result<Vec<Outcome>> {
+        let upserts =
+            changes.iter().filter(|change| matches!(change, Change::UpsertCustomer(_))).count();
+        let system_ids = self.system_ids(upserts).await?;
+        let mut how = Applying { schema: self.schema().await?, at, judge: true, system_ids };
+        let (outcomes, unused) = self
+            .write(Priority::Interactive, move |tx| {
+                Box::pin(async move {
+                    let outcomes = changes::apply(tx, &mut how, &changes).await?;
+                    Ok((outcomes, how.system_ids))
+                })
+            })
+            .await?;
+        self.return_system_ids(unused);
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,174 @@
+//! Changes: one outcome each, applied once, the same on every engine.
+
+use serde_json::json;
+use tidings_domain::Timestamp;
+use tidings_domain::change::{
+    Change, CustomerRef, FieldChange, Identity, IdentityKind, Mode, Outcome, RecordEvent,
+    UpsertCustomer,
+};
+use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::value::Kind;
+
+use crate::home::TestStore;
+use crate::on_every_engine;
+
+on_every_engine!(
+    upserts_by_each_identity,
+    a_batch_is_applied_in_order,
+    refusals_touch_nothing,
+    emails_are_shared_but_customers_are_not_merged,
+    marks_and_events,
+);
+
+const AT: Timestamp = Timestamp(1_700_000_000_000_000);
+
+fn upsert(external_id: &str, email: &str) -> UpsertCustomer {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    UpsertCustomer { external_id: some(external_id), email: some(email), ..Default::default() }
+}
+
+fn names(outcomes: &[Outcome]) -> Vec<&'static str> {
+    outcomes.iter().map(Outcome::name).collect()
+}
+
+async fn upserts_by_each_identity(test: TestStore) {
+    let apply = |change| {
+        let workspace = test.workspace.clone();
+        async move {
+            let outcomes = workspace.apply(vec![Change::UpsertCustomer(change)], AT).await.unwrap();
+            outcomes.into_iter().next().unwrap()
+        }
+    };
+    let Outcome::Created { customer, system_id } = apply(upsert("1", "ann@example.com")).await
+    else {
+        panic!("expected a new customer");
+    };
+    assert_eq!(system_id, Some(1));
+    for again in [upsert("1", ""), upsert("", "Ann@Example.com"), upsert("1", "ann@example.com")] {
+        let outcome = apply(again).await;
+        assert_eq!(outcome, Outcome::Unchanged { customer, system_id });
+    }
+    let moved = apply(upsert("1", "ann@example.org")).await;
+    assert_eq!(moved, Outcome::Updated { customer, system_id });
+    // The old address names nobody now, so it names somebody new.
+    assert!(matches!(apply(upsert("", "ann@example.com")).await, Outcome::Created { .. }));
+}
+
+async fn a_batch_is_applied_in_order(test: TestStore) {
+    test.workspace.add_attribute("score", Kind::Integer, AT).await.unwrap();
+    let add = |by: i64| {
+        Change::UpsertCustomer(UpsertCustomer {
+            attributes: vec![("score".into(), FieldChange::Increment(json!(by)))],
+            ..upsert("7", "")
+        })
+    };
+    let outcomes = test.workspace.apply(vec![add(1), add(2), add(0)], AT).await.unwrap();
+    assert_eq!(names(&outcomes), ["created", "updated", "unchanged"]);
+    let outcomes = test.workspace.apply(vec![add(4)], AT).await.unwrap();
+    assert_eq!(names(&outcomes), ["updated"]);
+    let reference =
+        CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value: "7".into() });
+    let customer = test.workspace.customer(reference).await.unwrap().unwrap();
+    assert_eq!(customer.attribute("score"), Some(json!(7)));
+}
+
+async fn refusals_touch_nothing(test: TestStore) {
+    let changes = vec![
+        Change::UpsertCustomer(upsert("1", "")),
+        Change::UpsertCustomer(upsert("2", "nonsense")),
+        Change::UpsertCustomer(UpsertCustomer { mode: Mode::Update, ..upsert("3", "") }),
+        Change::UpsertCustomer(UpsertCustomer { mode: Mode::Create, ..upsert("1", "") }),
+        Change::UpsertCustomer(UpsertCustomer {
+            attributes: vec![("nope".into(), FieldChange::Clear)],
+            ..upsert("4", "")
+        }),
+        Change::UpsertCustomer(upsert("5", "")),
+    ];
+    let outcomes = test.workspace.apply(changes, AT).await.unwrap();
+    assert_eq!(
+        names(&outcomes),
+        ["created", "refused", "refused", "refused", "refused", "created"]
+    );
+    let page = test.workspace.customers(None, None, 10).await.unwrap();
+    let ids: Vec<_> = page.items.iter().map(|one| one.external_id.clone().unwrap()).collect();
+    assert_eq!(ids, ["1", "5"]);
+}
+
+async fn emails_are_shared_but_customers_are_not_merged(test: TestStore) {
+    let changes = vec![
+        Change::UpsertCustomer(upsert("1", "home@example.com")),
+        Change::UpsertCustomer(upsert("2", "home@example.com")),
+    ];
+    let outcomes = test.workspace.apply(changes, AT).await.unwrap();
+    assert_eq!(names(&outcomes), ["created", "created"]);
+    let reference = CustomerRef::Identity(Identity {
+        kind: IdentityKind::Email,
+        value: "home@example.com".into(),
+    });
+    let first = test.workspace.customer(reference).await.unwrap().unwrap();
+    assert_eq!(first.external_id.as_deref(), Some("1"));
+}
+
+async fn marks_and_events(test: TestStore) {
+    let ann = CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value: "1".into() });
+    let nobody =
+        CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value: "99".into() });
+    let id = tidings_domain::EventId::generate();
+    let event = |customer: &CustomerRef| {
+        Change::RecordEvent(RecordEvent {
+            customer: customer.clone(),
+            name: "order_placed".into(),
+            at: Some(AT),
+            properties: json!({"total": 20.0, "lines": ["a"]}),
+            id: Some(id),
+        })
+    };
+    let consent = |state| Change::ChangeConsent {
+        customer: ann.clone(),
+        channel: Channel::Email,
+        topic: String::new(),
+        state,
+        source: "test".into(),
+    };
+    let tag = |until| Change::PutTag { customer: ann.clone(), tag: "vip".into(), until };
+    let changes = vec![
+        Change::UpsertCustomer(upsert("1", "ann@example.com")),
+        event(&ann),
+        event(&ann),
+        event(&nobody),
+        tag(None),
+        tag(None),
+        tag(Some(AT.plus_secs(60))),
+        Change::PutGroupMember { customer: ann.clone(), group: "staff".into() },
+        Change::PutGroupMember { customer: ann.clone(), group: "staff".into() },
+        consent(ConsentState::Granted),
+        consent(ConsentState::Granted),
+        consent(ConsentState::Withdrawn),
+    ];
+    let outcomes = test.workspace.apply(changes, AT).await.unwrap();
+    assert_eq!(
+        names(&outcomes),
+        [
+            "created",
+            "created",
+            "unchanged",
+            "refused",
+            "updated",
+            "unchanged",
+            "updated",
+            "updated",
+            "unchanged",
+            "updated",
+            "unchanged",
+            "updated",
+        ]
+    );
+    let profile = test.workspace.profile(ann).await.unwrap().unwrap();
+    assert_eq!(profile.tags.len(), 1);
+    assert_eq!(profile.tags[0].until, Some(AT.plus_secs(60)));
+    assert_eq!(profile.groups, ["staff"]);
+    assert_eq!(profile.consents[0].state, ConsentState::Withdrawn);
+    let events = test.workspace.events(profile.customer.id, None, None, 10).await.unwrap();
+    assert_eq!(events.items.len(), 1);
+    assert_eq!(events.items[0].properties, json!({"lines": ["a"], "total": 20}));
+}

@@ -1,0 +1,83 @@
+//! A fresh workspace on each engine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tidings_store::{Home, Store, Workspace};
+
+/// Where a test runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+    Partitioned,
+}
+
+/// A store of its own with one workspace; what it made is removed when it is dropped.
+pub struct TestStore {
+    pub store: Arc<Store>,
+    pub workspace: Arc<Workspace>,
+    _folder: tempfile::TempDir,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl TestStore {
+    pub async fn on(engine: Engine) -> TestStore {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = match engine {
+            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
+            _ => Home::Server { url: fresh_database().await, connections: 8 },
+        };
+        let store = Arc::new(Store::open(&home).await.expect("open the store"));
+        let workspace = store
+            .create_workspace("Test", "UTC", engine == Engine::Partitioned)
+            .await
+            .expect("create a workspace");
+        TestStore { store, workspace, _folder: folder }
+    }
+}
+
+/// A database of its own on the server that `TIDINGS_TEST_POSTGRES` names.
+async fn fresh_database() -> String {
+    let url = std::env::var("TIDINGS_TEST_POSTGRES")
+        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
+    let driver = tokio::spawn(connection);
+    let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
+    drop(client);
+    driver.await.expect("the driver ends").expect("the connection ends");
+    let at = url.rfind('/').expect("the URL names a database");
+    format!("{}/{name}", &url[..at])
+}
+
+/// Runs each test of a file on every engine: `on_every_engine!(name_of_test, …);` where each is an
+/// `async fn(TestStore)`.
+#[macro_export]
+macro_rules! on_every_engine {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                use $crate::home::{Engine, TestStore};
+                super::$test(TestStore::on(Engine::Sqlite).await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                use $crate::home::{Engine, TestStore};
+                super::$test(TestStore::on(Engine::Postgres).await).await;
+            })+
+        }
+        mod partitioned {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                use $crate::home::{Engine, TestStore};
+                super::$test(TestStore::on(Engine::Partitioned).await).await;
+            })+
+        }
+    };
+}

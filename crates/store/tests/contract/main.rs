@@ -1,0 +1,5 @@
+//! The contract of the store: every test runs on SQLite, on PostgreSQL, and on PostgreSQL with the
+//! hot tables partitioned by bucket. One file a noun.
+
+mod changes;
+mod home;
