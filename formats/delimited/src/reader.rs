@@ -303,6 +303,12 @@ impl<R: Read> Reader<R> {
         if let Some(cut) = ends.iter().position(|&end| !text.is_char_boundary(end)) {
             return Err((Some(cut + 1), Reason::InvalidUtf8));
         }
+        // And so do halves with a quote between them, once the quote is taken out.
+        let raw = trim_line_end(self.source.record());
+        let has_quotes = raw.len() + 1 > bytes.len() + ends.len();
+        if has_quotes && std::str::from_utf8(raw).is_err() {
+            return Err((None, Reason::InvalidUtf8));
+        }
         let limit = self.limits.field_bytes;
         if bytes.len() > limit {
             let mut start = 0;

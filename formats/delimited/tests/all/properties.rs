@@ -200,12 +200,12 @@ proptest! {
     #[test]
     fn what_the_csv_crate_writes_is_read(table in table()) {
         let mut writer = csv::Writer::from_writer(Vec::new());
+        // A plain first row, as a first cell could begin with a byte order mark.
+        writer.write_record(vec!["plain"; table[0].len()]).unwrap();
         for row in &table {
             writer.write_record(row).unwrap();
         }
         let bytes = writer.into_inner().unwrap();
-        // A first cell that begins with a byte order mark would pass for one of the file.
-        prop_assume!(!bytes.starts_with(b"\xef\xbb\xbf"));
         let layout = Layout { header: false, ..Layout::default() };
         let steps = drain(&mut open(&bytes, &layout, Limits::default()).unwrap());
         let mut theirs = csv::ReaderBuilder::new().has_headers(false).from_reader(&bytes[..]);
@@ -213,7 +213,7 @@ proptest! {
             let record: Vec<String> = record.unwrap().iter().map(str::to_owned).collect();
             prop_assert_eq!(&step.seen, &Seen::Row(record));
         }
-        prop_assert_eq!(steps.len(), table.len());
+        prop_assert_eq!(steps.len(), table.len() + 1);
     }
 
     #[test]

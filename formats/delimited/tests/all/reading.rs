@@ -105,6 +105,8 @@ fn bytes_that_are_not_text() {
     check(b"a,b\n\xe9,2\n1,2\n", &["invalid_utf8@1:2:1", "1/2"]);
     // Two halves of é in neighbouring cells.
     check(b"a,b\n\xc3,\xa9\n1,2\n", &["invalid_utf8@1:2:1", "1/2"]);
+    // And with a closing quote between them.
+    check(b"a,b\n1,\"\xc3\"\xa9\n1,2\n", &["invalid_utf8@1:2:", "1/2"]);
 }
 
 #[test]
