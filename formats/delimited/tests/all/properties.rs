@@ -10,7 +10,7 @@ use tidings_delimited::{
 };
 
 /// A second parser, written to be obviously right rather than quick: the records of a text, and
-/// whether the last one was closed. `None` for a blank line.
+/// whether the last one was closed. Blank lines are no records.
 fn naive(text: &str) -> (Vec<Vec<String>>, bool) {
     let chars: Vec<char> = text.chars().collect();
     let mut records = Vec::new();
