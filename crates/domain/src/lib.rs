@@ -17,4 +17,4 @@ pub mod value;
 
 pub use bucket::{Bucket, bucket_of, identity_bucket};
 pub use id::*;
-pub use time::Timestamp;
+pub use time::{Clock, Timestamp};

@@ -86,3 +86,31 @@ impl<'de> Deserialize<'de> for Timestamp {
         text.parse().map_err(serde::de::Error::custom)
     }
 }
+
+/// Where the time comes from: the system, or a test that moves it by hand.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    #[default]
+    System,
+    Fixed(std::sync::Arc<std::sync::atomic::AtomicI64>),
+}
+
+impl Clock {
+    pub fn fixed(at: Timestamp) -> Clock {
+        Clock::Fixed(std::sync::Arc::new(at.0.into()))
+    }
+
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Clock::System => Timestamp::now(),
+            Clock::Fixed(at) => Timestamp(at.load(std::sync::atomic::Ordering::Relaxed)),
+        }
+    }
+
+    /// Moves a fixed clock; the system's goes by itself.
+    pub fn advance_ms(&self, ms: i64) {
+        if let Clock::Fixed(at) = self {
+            at.fetch_add(ms * 1000, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}

@@ -1,1 +1,12 @@
+//! What the hub does: one module per noun, and the jobs that run in the background.
+//!
+//! This crate would look the same if no foreign protocol existed: it takes changes and answers with
+//! outcomes, and what goes out is a delivery.
 
+pub mod changes;
+pub mod error;
+pub mod hub;
+pub mod jobs;
+
+pub use error::{Error, Fault, Result};
+pub use hub::{Ctx, Hub, Settings};

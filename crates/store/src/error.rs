@@ -12,6 +12,9 @@ pub enum Error {
     /// A unique name is taken, or the row moved under the caller.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// The job's lease went to somebody else; nothing of this write was kept.
+    #[error("the lease went to another holder")]
+    Fenced,
     #[error("not found: {0}")]
     NotFound(String),
     /// The caller's value does not fit.

@@ -7,6 +7,7 @@ pub mod changes;
 pub mod customers;
 mod engines;
 pub mod error;
+pub mod jobs;
 pub mod migrate;
 mod schema;
 pub mod sql;
@@ -14,7 +15,15 @@ mod store;
 pub mod system;
 mod workspace;
 
+pub use customers::Page;
 pub use engines::{Layout, Priority};
 pub use error::{Error, Result};
 pub use store::{Home, Store};
 pub use workspace::Workspace;
+
+/// For the counter-tests of the crash harness only: with `TIDINGS_TEST_BUG=no-fencing` a holder
+/// that lost its lease writes all the same, and the harness must notice.
+pub(crate) fn fencing_is_off() -> bool {
+    static OFF: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *OFF.get_or_init(|| std::env::var("TIDINGS_TEST_BUG").is_ok_and(|bug| bug == "no-fencing"))
+}

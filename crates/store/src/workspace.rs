@@ -59,7 +59,12 @@ impl Workspace {
         Ok(workspace)
     }
 
-    pub fn dialect(&self) -> Dialect {
+    /// Whether this process alone writes here, with one writer.
+    pub fn is_embedded(&self) -> bool {
+        self.dialect() == Dialect::Sqlite
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
         self.db.dialect()
     }
 

@@ -236,15 +236,8 @@ create unique index deliveries_by_id on {s}deliveries (bucket, id);
 create index deliveries_by_state on {s}deliveries (campaign_number, state, due_at);
 create index deliveries_by_customer on {s}deliveries (customer_id);
 
--- Leases with epochs: who may work on what, and how often it has changed hands.
-create table {s}leases (
-  name text collate "C" primary key not null,
-  owner uuid,
-  epoch bigint not null,
-  expires_at bigint not null,
-  fenced bigint not null
-);
-
+-- Background work. A job is held under a lease whose epoch fences a holder that slept too long;
+-- fenced counts the late writes that were turned away.
 create table {s}jobs (
   id uuid primary key not null,
   kind text collate "C" not null,
@@ -256,6 +249,7 @@ create table {s}jobs (
   lease_epoch bigint not null,
   lease_until bigint,
   owner uuid,
+  fenced bigint not null,
   error text collate "C",
   created_at bigint not null,
   unique (kind, subject)

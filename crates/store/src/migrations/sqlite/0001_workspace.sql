@@ -234,15 +234,8 @@ create unique index deliveries_by_id on deliveries (id);
 create index deliveries_by_state on deliveries (campaign_number, state, due_at);
 create index deliveries_by_customer on deliveries (customer_id);
 
--- Leases with epochs: who may work on what, and how often it has changed hands.
-create table leases (
-  name text primary key not null,
-  owner blob,
-  epoch integer not null,
-  expires_at integer not null,
-  fenced integer not null
-) without rowid;
-
+-- Background work. A job is held under a lease whose epoch fences a holder that slept too long;
+-- fenced counts the late writes that were turned away.
 create table jobs (
   id blob primary key not null,
   kind text not null,
@@ -254,6 +247,7 @@ create table jobs (
   lease_epoch integer not null,
   lease_until integer,
   owner blob,
+  fenced integer not null,
   error text,
   created_at integer not null,
   unique (kind, subject)

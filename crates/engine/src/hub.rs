@@ -1,0 +1,108 @@
+//! The hub at work: its store, settings and clock, and the context that every use case takes.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidings_domain::{Clock, NodeId, Timestamp, WorkspaceId};
+use tidings_store::{Store, Workspace};
+use tokio::sync::Notify;
+
+use crate::Result;
+use crate::changes::Applier;
+
+/// What the hub is told at its start; one field a setting of the program.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where files are kept: uploads, and everything else that is no row.
+    pub data_dir: PathBuf,
+    /// How browsers and mail readers reach this hub, without a slash at the end.
+    pub public_url: String,
+    /// The default relay for outgoing mail, as a URL; none means that sending says so.
+    pub smtp_url: Option<String>,
+    /// How many messages may be on their way at once, and so how many may be uncertain after a
+    /// crash.
+    pub smtp_open_max: usize,
+    /// Signs links; 32 bytes, kept in the data folder or given.
+    pub master_key: [u8; 32],
+    /// Whether this is the demo, which shows its own mailbox.
+    pub demo: bool,
+}
+
+pub struct Hub {
+    pub store: Arc<Store>,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub node: NodeId,
+    /// Rung when there may be work in a workspace.
+    pub(crate) work: Notify,
+    pub(crate) awake: Mutex<HashMap<WorkspaceId, Timestamp>>,
+    appliers: Mutex<HashMap<WorkspaceId, Applier>>,
+}
+
+impl Hub {
+    pub fn new(store: Arc<Store>, settings: Settings, clock: Clock) -> Arc<Hub> {
+        Arc::new(Hub {
+            store,
+            settings,
+            clock,
+            node: NodeId::generate(),
+            work: Notify::new(),
+            awake: Mutex::new(HashMap::new()),
+            appliers: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The context of one workspace.
+    pub async fn ctx(self: &Arc<Self>, id: WorkspaceId) -> Result<Ctx> {
+        let workspace = self.store.workspace(id).await?;
+        Ok(Ctx { hub: self.clone(), workspace })
+    }
+
+    /// The context of a workspace by its short name.
+    pub async fn ctx_by_slug(self: &Arc<Self>, slug: &str) -> Result<Ctx> {
+        let workspace = self.store.workspace_by_slug(slug).await?;
+        Ok(Ctx { hub: self.clone(), workspace })
+    }
+
+    /// Says that a workspace has work due at a time, so that the jobs loop looks there.
+    pub fn wake(&self, workspace: WorkspaceId, at: Timestamp) {
+        let mut awake = self.awake.lock();
+        let due = awake.entry(workspace).or_insert(at);
+        *due = (*due).min(at);
+        drop(awake);
+        self.work.notify_one();
+    }
+
+    pub(crate) fn applier(&self, workspace: &Arc<Workspace>) -> Applier {
+        let mut appliers = self.appliers.lock();
+        appliers.retain(|_, applier| applier.is_open());
+        appliers
+            .entry(workspace.row.id)
+            .or_insert_with(|| Applier::start(workspace.clone()))
+            .clone()
+    }
+}
+
+/// One workspace in the hub: the first argument of every use case.
+#[derive(Clone)]
+pub struct Ctx {
+    pub hub: Arc<Hub>,
+    pub workspace: Arc<Workspace>,
+}
+
+impl Ctx {
+    pub fn now(&self) -> Timestamp {
+        self.hub.now()
+    }
+
+    /// Says that there is work due here now.
+    pub fn wake(&self) {
+        self.hub.wake(self.workspace.row.id, self.now());
+    }
+}

@@ -1,0 +1,138 @@
+//! Background work. Everything the hub does by itself is in the list of `run_job`, on one screen.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidings_domain::{Timestamp, WorkspaceId};
+use tidings_store::Error as StoreError;
+use tidings_store::jobs::{Job, Next};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::{Ctx, Error, Hub, Result};
+
+/// How many jobs a node runs at once.
+const AT_ONCE: usize = 8;
+/// How often a workspace is looked at although nobody rang, for work that other processes left.
+const LOOK_EVERY_SECS: i64 = 2;
+
+/// Runs one job. Each arm is one kind of work.
+async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
+    let _ = (ctx, stop);
+    match job.kind.as_str() {
+        other => Ok(Next::Failed(format!("no such kind of job: {other}"))),
+    }
+}
+
+/// Looks for due jobs and runs them until told to stop; then finishes what is in hand.
+pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
+    let mut running: JoinSet<()> = JoinSet::new();
+    let mut look_all_at = Timestamp(0);
+    while !*stop.borrow() {
+        while running.try_join_next().is_some() {}
+        let now = Timestamp::now();
+        if now >= look_all_at {
+            look_all_at = now.plus_secs(LOOK_EVERY_SECS);
+            match hub.store.system.workspaces().await {
+                Ok(rows) => {
+                    let mut awake = hub.awake.lock();
+                    for row in rows {
+                        awake.entry(row.id).or_insert(now);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "list workspaces"),
+            }
+            if let Err(error) = hub.store.system.node_seen(hub.node, now).await {
+                tracing::warn!(%error, "say that this node is alive");
+            }
+        }
+        let due: Vec<WorkspaceId> = {
+            let mut awake = hub.awake.lock();
+            let due: Vec<WorkspaceId> =
+                awake.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
+            for id in &due {
+                awake.remove(id);
+            }
+            due
+        };
+        for id in due {
+            if let Err(error) = claim_all(&hub, id, &mut running, &stop).await {
+                tracing::warn!(%error, workspace = %id, "claim jobs");
+                hub.wake(id, Timestamp::now().plus_secs(1));
+            }
+        }
+        let pause = hub.awake.lock().values().min().map_or(1_000, |at| at.ms_since(now));
+        let pause = Duration::from_millis(pause.clamp(5, 1_000) as u64);
+        tokio::select! {
+            () = hub.work.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+            _ = stop.changed() => {}
+        }
+    }
+    while running.join_next().await.is_some() {}
+}
+
+/// Starts every job that is due in a workspace, as far as there is room.
+async fn claim_all(
+    hub: &Arc<Hub>,
+    id: WorkspaceId,
+    running: &mut JoinSet<()>,
+    stop: &watch::Receiver<bool>,
+) -> Result<()> {
+    let ctx = hub.ctx(id).await?;
+    loop {
+        if running.len() >= AT_ONCE {
+            hub.wake(id, Timestamp::now().plus_ms(50));
+            return Ok(());
+        }
+        let Some(job) = ctx.workspace.claim_job(hub.node).await? else { break };
+        let (ctx, stop) = (ctx.clone(), stop.clone());
+        running.spawn(async move { run_claimed(&ctx, job, &stop).await });
+    }
+    if let Some(at) = ctx.workspace.next_due_job().await? {
+        hub.wake(id, at);
+    }
+    Ok(())
+}
+
+/// Runs a claimed job and lets go of it.
+async fn run_claimed(ctx: &Ctx, job: Job, stop: &watch::Receiver<bool>) {
+    let (next, error) = match run_job(ctx, &job, stop).await {
+        Ok(next) => (next, None),
+        Err(error) => {
+            tracing::warn!(%error, kind = job.kind, attempts = job.attempts, "run job");
+            let wait = 2_i64.saturating_pow(job.attempts.clamp(0, 8) as u32);
+            (Next::Again(ctx.now().plus_secs(wait)), Some(error.to_string()))
+        }
+    };
+    if let Next::Failed(text) = &next {
+        tracing::error!(kind = job.kind, error = text, "job given up");
+    }
+    let due = match &next {
+        Next::Again(at) => *at,
+        _ => ctx.now(),
+    };
+    if let Err(error) = ctx.workspace.let_go_of_job(&job, next, error).await {
+        tracing::warn!(%error, kind = job.kind, "let go of job");
+    }
+    ctx.hub.wake(ctx.workspace.row.id, due);
+}
+
+/// Counts a write that was turned away because the lease had gone, and says so.
+pub(crate) async fn note_fenced(ctx: &Ctx, job: &Job) {
+    tracing::warn!(kind = job.kind, subject = job.subject, "a late write was turned away");
+    metrics::counter!("tidings_fenced_writes_total").increment(1);
+    if let Err(error) = ctx.workspace.count_fenced(job.id).await {
+        tracing::warn!(%error, "count a late write");
+    }
+}
+
+/// Whether a result means that the lease went to another node.
+pub(crate) fn is_fenced<T>(result: &std::result::Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Fenced))
+}
+
+/// The error of a job that lost its lease: there is nothing left for it to do.
+pub(crate) fn lost_lease() -> Error {
+    Error::Unavailable("the lease of this job went to another node".to_owned())
+}
