@@ -24,12 +24,11 @@ pub enum MessageClass {
     Transactional,
 }
 
-/// Where a delivery stands. `Claimed` and `Started` are shown as *in flight*.
+/// Where a delivery stands. `Started` is shown as *in flight*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     Due,
-    Claimed,
     /// Committed before the message's last byte leaves.
     Started,
     Sent,
@@ -75,7 +74,7 @@ names!(CampaignState {
 });
 names!(MessageClass { Marketing = 0 "marketing", Transactional = 1 "transactional" });
 names!(DeliveryState {
-    Due = 0 "due", Claimed = 1 "claimed", Started = 2 "started", Sent = 3 "sent",
+    Due = 0 "due", Started = 2 "in_flight", Sent = 3 "sent",
     Failed = 4 "failed", Bounced = 5 "bounced", Skipped = 6 "skipped",
     Uncertain = 7 "uncertain", Cancelled = 8 "cancelled",
 });

@@ -3,8 +3,10 @@
 //! Callers see coarse operations in the domain's terms; SQL appears in this crate alone.
 
 mod bulk;
+pub mod campaigns;
 pub mod changes;
 pub mod customers;
+pub mod deliveries;
 mod engines;
 pub mod error;
 pub mod jobs;
@@ -13,6 +15,7 @@ mod schema;
 pub mod sql;
 mod store;
 pub mod system;
+pub mod templates;
 mod workspace;
 
 pub use customers::Page;

@@ -186,7 +186,7 @@ static PUT_CONSENT_SQLITE: Sql = Sql::bucket(
 static CALL_OFF: Sql = Sql::bucket(
     "call_off_deliveries",
     "update {s}deliveries set state = 6, reason = 'no_consent', finished_at = ?3
-     where bucket = ?1 and customer_id = ?2 and state in (0, 1)
+     where bucket = ?1 and customer_id = ?2 and state = 0
        and campaign_number in (select number from {s}campaigns where class = 0)",
 );
 

@@ -7,6 +7,7 @@
 mod customers;
 pub(crate) use customers::lease_system_ids;
 mod events;
+pub(crate) use events::{DeliveryEvent, record_delivery_events};
 mod marks;
 mod records;
 

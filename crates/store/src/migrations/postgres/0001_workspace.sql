@@ -197,11 +197,21 @@ create table {s}campaigns (
   state smallint not null,
   -- The state to go back to when a pause ends.
   paused_from smallint,
-  next_slice bigint not null,
   scheduled_at bigint,
   started_at bigint,
   finished_at bigint,
   created_at bigint not null
+);
+
+-- A campaign is sent in shards that different nodes may hold. A shard is a range of buckets on
+-- PostgreSQL and of system ids on SQLite; next is how far its audience has been frozen.
+create table {s}campaign_shards (
+  campaign_number integer not null,
+  shard integer not null,
+  low bigint not null,
+  high bigint not null,
+  next bigint not null,
+  primary key (campaign_number, shard)
 );
 
 create table {s}campaign_links (
@@ -223,8 +233,6 @@ create table {s}deliveries (
   reply text collate "C",
   attempts bigint not null,
   due_at bigint not null,
-  lease_epoch bigint,
-  lease_until bigint,
   started_at bigint,
   finished_at bigint,
   opened_at bigint,
@@ -233,7 +241,7 @@ create table {s}deliveries (
   primary key (bucket, customer_id, campaign_number)
 ) {hot deliveries bucket};
 create unique index deliveries_by_id on {s}deliveries (bucket, id);
-create index deliveries_by_state on {s}deliveries (campaign_number, state, due_at);
+create index deliveries_by_state on {s}deliveries (campaign_number, state, due_at, id);
 create index deliveries_by_customer on {s}deliveries (customer_id);
 
 -- Background work. A job is held under a lease whose epoch fences a holder that slept too long;

@@ -195,12 +195,22 @@ create table campaigns (
   state integer not null,
   -- The state to go back to when a pause ends.
   paused_from integer,
-  next_slice integer not null,
   scheduled_at integer,
   started_at integer,
   finished_at integer,
   created_at integer not null
 );
+
+-- A campaign is sent in shards that different nodes may hold. A shard is a range of buckets on
+-- PostgreSQL and of system ids on SQLite; next is how far its audience has been frozen.
+create table campaign_shards (
+  campaign_number integer not null,
+  shard integer not null,
+  low integer not null,
+  high integer not null,
+  next integer not null,
+  primary key (campaign_number, shard)
+) without rowid;
 
 create table campaign_links (
   campaign_number integer not null,
@@ -221,8 +231,6 @@ create table deliveries (
   reply text,
   attempts integer not null,
   due_at integer not null,
-  lease_epoch integer,
-  lease_until integer,
   started_at integer,
   finished_at integer,
   opened_at integer,
@@ -231,7 +239,7 @@ create table deliveries (
   primary key (campaign_number, customer_id)
 ) without rowid;
 create unique index deliveries_by_id on deliveries (id);
-create index deliveries_by_state on deliveries (campaign_number, state, due_at);
+create index deliveries_by_state on deliveries (campaign_number, state, due_at, id);
 create index deliveries_by_customer on deliveries (customer_id);
 
 -- Background work. A job is held under a lease whose epoch fences a holder that slept too long;

@@ -1,0 +1,204 @@
+//! Templates and their versions. A version never changes once it is written.
+
+use tidings_domain::{TemplateId, Timestamp};
+
+use crate::customers::Page;
+use crate::engines::Priority;
+use crate::sql::{Row, Sql};
+use crate::workspace::Workspace;
+use crate::{Error, Result};
+
+/// A template at one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pub id: TemplateId,
+    pub number: i32,
+    pub name: String,
+    pub version: i32,
+    pub subject: String,
+    pub html: String,
+    /// The plain part; empty means that it is made from the HTML.
+    pub text: String,
+    pub updated_at: Timestamp,
+}
+
+/// What a user writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateDraft {
+    pub name: String,
+    pub subject: String,
+    pub html: String,
+    pub text: String,
+}
+
+static ADD: Sql = Sql::reference(
+    "add_template",
+    "insert into {s}templates (number, id, name, version, created_at, updated_at)
+     select coalesce(max(number), 0) + 1, ?1, ?2, 1, ?3, ?3 from {s}templates where true
+     returning number",
+);
+static ADD_VERSION: Sql = Sql::reference(
+    "add_template_version",
+    "insert into {s}template_versions (template_number, version, subject, html, plain, created_at)
+     values (?1, ?2, ?3, ?4, ?5, ?6)",
+);
+static NEW_VERSION: Sql = Sql::reference(
+    "new_template_version",
+    "update {s}templates set version = version + 1, name = ?2, updated_at = ?3 where id = ?1
+     returning number, version",
+);
+static GET: Sql = Sql::reference(
+    "template",
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at
+     from {s}templates t
+     join {s}template_versions v on v.template_number = t.number and v.version = t.version
+     where t.id = ?1",
+);
+static GET_VERSION: Sql = Sql::reference(
+    "template_at_version",
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at
+     from {s}templates t join {s}template_versions v on v.template_number = t.number
+     where t.number = ?1 and v.version = ?2",
+);
+static LIST: Sql = Sql::reference(
+    "templates",
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at
+     from {s}templates t
+     join {s}template_versions v on v.template_number = t.number and v.version = t.version
+     where t.number > ?1 order by t.number limit ?2",
+);
+static IN_USE: Sql = Sql::reference(
+    "template_in_use",
+    "select count(*) from {s}campaigns c join {s}templates t on t.number = c.template_number
+     where t.id = ?1",
+);
+static DROP_VERSIONS: Sql = Sql::reference(
+    "drop_template_versions",
+    "delete from {s}template_versions
+     where template_number = (select number from {s}templates where id = ?1)",
+);
+static DROP: Sql = Sql::reference("drop_template", "delete from {s}templates where id = ?1");
+
+pub(crate) static SQL: &[&Sql] =
+    &[&ADD, &ADD_VERSION, &NEW_VERSION, &GET, &GET_VERSION, &LIST, &IN_USE, &DROP_VERSIONS, &DROP];
+
+fn template(row: &Row) -> Result<Template> {
+    Ok(Template {
+        id: TemplateId(row.uuid(0)?),
+        number: row.small(1)?,
+        name: row.text(2)?,
+        version: row.small(3)?,
+        subject: row.text(4)?,
+        html: row.text(5)?,
+        text: row.text(6)?,
+        updated_at: row.time(7)?,
+    })
+}
+
+fn taken(name: &str) -> impl Fn(Error) -> Error + '_ {
+    move |error| match error {
+        Error::Conflict(_) => Error::Conflict(format!("a template named {name} exists")),
+        other => other,
+    }
+}
+
+impl Workspace {
+    /// Adds a template at version 1; a taken name is a conflict.
+    pub async fn add_template(&self, draft: TemplateDraft, at: Timestamp) -> Result<TemplateId> {
+        let id = TemplateId::generate();
+        let name = draft.name.clone();
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let row = tx.first(&ADD, crate::params![id, &draft.name, at]).await?;
+                let row = row.ok_or_else(|| Error::Corrupt("no number for a template".into()))?;
+                let params = crate::params![
+                    row.int(0)?,
+                    1_i32,
+                    &draft.subject,
+                    &draft.html,
+                    &draft.text,
+                    at
+                ];
+                tx.execute(&ADD_VERSION, params).await.map(|_| id)
+            })
+        })
+        .await
+        .map_err(taken(&name))
+    }
+
+    /// Writes a new version of a template; `None` where there is no such template.
+    pub async fn put_template(
+        &self,
+        id: TemplateId,
+        draft: TemplateDraft,
+        at: Timestamp,
+    ) -> Result<Option<i32>> {
+        let name = draft.name.clone();
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let row = tx.first(&NEW_VERSION, crate::params![id, &draft.name, at]).await?;
+                let Some(row) = row else { return Ok(None) };
+                let version: i32 = row.small(1)?;
+                let params = crate::params![
+                    row.int(0)?,
+                    version,
+                    &draft.subject,
+                    &draft.html,
+                    &draft.text,
+                    at
+                ];
+                tx.execute(&ADD_VERSION, params).await?;
+                Ok(Some(version))
+            })
+        })
+        .await
+        .map_err(taken(&name))
+    }
+
+    pub async fn template(&self, id: TemplateId) -> Result<Option<Template>> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                tx.first(&GET, crate::params![id]).await?.as_ref().map(template).transpose()
+            })
+        })
+        .await
+    }
+
+    /// A template at the version that a campaign was launched with.
+    pub async fn template_at(&self, number: i32, version: i32) -> Result<Option<Template>> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let row = tx.first(&GET_VERSION, crate::params![number, version]).await?;
+                row.as_ref().map(template).transpose()
+            })
+        })
+        .await
+    }
+
+    pub async fn templates(&self, after: i32, limit: usize) -> Result<Page<Template, i32>> {
+        let items = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    let rows = tx.query(&LIST, crate::params![after, limit as i64 + 1]).await?;
+                    rows.iter().map(template).collect::<Result<Vec<_>>>()
+                })
+            })
+            .await?;
+        Ok(Page::cut(items, limit, |template| template.number))
+    }
+
+    /// Drops a template that no campaign uses; false where there is none.
+    pub async fn drop_template(&self, id: TemplateId) -> Result<bool> {
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let used = tx.first(&IN_USE, crate::params![id]).await?;
+                if used.map_or(Ok(0), |row| row.int(0))? > 0 {
+                    return Err(Error::Conflict("a campaign uses this template".into()));
+                }
+                tx.execute(&DROP_VERSIONS, crate::params![id]).await?;
+                Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
+            })
+        })
+        .await
+    }
+}
