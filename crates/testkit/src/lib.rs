@@ -1,1 +1,3 @@
+//! What tests need around the hub: fake peers over real sockets. Only tests and benches use it.
 
+pub mod mail_sink;
