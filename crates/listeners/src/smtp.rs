@@ -30,7 +30,7 @@ pub struct Settings {
     pub tls: Tls,
     /// When given, `AUTH PLAIN` and `AUTH LOGIN` are offered, only under TLS where TLS is set up.
     pub auth: Option<Auth>,
-    /// Extensions of the EHLO answer to leave out, by keyword, so that a client's fallbacks can be tested.
+    /// Extensions of the EHLO answer (and mechanisms of AUTH) to leave out, by keyword, so that a client's fallbacks can be tested.
     pub hidden_extensions: Vec<String>,
     /// When cancelled, no connection is accepted any more, open ones finish the message they are in,
     /// and `serve` returns.

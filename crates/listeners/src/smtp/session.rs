@@ -248,13 +248,18 @@ where
         if matches!(settings.tls, Tls::StartTls(_)) && !self.wire.is_secure() {
             lines.push("STARTTLS".to_owned());
         }
+        let hidden = |keyword: &str| {
+            settings.hidden_extensions.iter().any(|hidden| hidden.eq_ignore_ascii_case(keyword))
+        };
         if self.offered_auth().is_some() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
+            let mut line = "AUTH".to_owned();
+            for mechanism in ["PLAIN", "LOGIN"].into_iter().filter(|name| !hidden(name)) {
+                line.push(' ');
+                line.push_str(mechanism);
+            }
+            lines.push(line);
         }
-        lines.retain(|line| {
-            let keyword = line.split(' ').next().unwrap_or_default();
-            !settings.hidden_extensions.iter().any(|hidden| hidden.eq_ignore_ascii_case(keyword))
-        });
+        lines.retain(|line| !hidden(line.split(' ').next().unwrap_or_default()));
         let mut reply = format!("250-{}\r\n", self.hostname());
         for line in &lines {
             reply.push_str(&format!("250-{line}\r\n"));
