@@ -230,7 +230,8 @@ impl Connection {
             let text = "5.1.7 return path is no address (said by the hub)";
             return Some(Attempt::unsendable(553, text, Phase::Mail));
         }
-        if !extensions.utf8 && !(recipient.is_ascii() && return_path.is_ascii()) {
+        let ascii_addresses = recipient.is_ascii() && return_path.is_ascii();
+        if !extensions.utf8 && !ascii_addresses {
             let text = "5.6.7 relay takes no addresses beyond ASCII (said by the hub)";
             return Some(Attempt::unsendable(553, text, Phase::Recipient));
         }

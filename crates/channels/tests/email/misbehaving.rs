@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{MESSAGE, rude_server, send_one};
 
 /// Long enough for a loaded machine to get through the steps that go well.
-const SHORT: Duration = Duration::from_secs(1);
+const SHORT: Duration = Duration::from_secs(2);
 
 fn short_limits() -> Limits {
     Limits { greeting: SHORT, command: SHORT, body: SHORT, after_dot: SHORT, ..Limits::default() }
@@ -68,7 +68,7 @@ fn all_manners(at: At) -> [(Action, Limits); 5] {
         (Action::Garbage(at), Limits::default()),
         (Action::EndlessLine(at), Limits::default()),
         (Action::Hang(at), short_limits()),
-        (Action::Slow(at, Duration::from_millis(300)), short_limits()),
+        (Action::Slow(at, Duration::from_millis(500)), short_limits()),
     ]
 }
 

@@ -149,7 +149,7 @@ fn spoil(action: &Action, now: At) -> Option<Answer> {
         Action::Garbage(at) if *at == now => {
             Some(Answer::Raw(b"<html>\xff\0 this is no mail server</html>\r\n".to_vec()))
         }
-        Action::EndlessLine(at) if *at == now => Some(Answer::Raw(b"250-".repeat(5_000_000))),
+        Action::EndlessLine(at) if *at == now => Some(Answer::Raw(b"250-".repeat(100_000))),
         Action::Slow(at, pause) if *at == now => Some(Answer::Trickle(*pause)),
         _ => None,
     }
