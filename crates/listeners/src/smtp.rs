@@ -10,6 +10,7 @@
 
 mod commands;
 mod data;
+mod security;
 mod session;
 mod wire;
 

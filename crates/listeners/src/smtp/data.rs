@@ -130,13 +130,11 @@ mod tests {
         Limits { message_bytes, line_bytes, ..Limits::default() }
     }
 
-    /// Feeds `input` in chunks of `chunk` bytes, as a socket would, and gives the outcome with what
-    /// was left behind the end; `None` if no end was found.
-    fn collect(
-        input: &[u8],
-        chunk: usize,
-        limits: &Limits,
-    ) -> Option<(Result<Vec<u8>, Fault>, Vec<u8>)> {
+    /// What became of the message, and what was left behind its end.
+    type Collected = (Result<Vec<u8>, Fault>, Vec<u8>);
+
+    /// Feeds `input` in chunks of `chunk` bytes, as a socket would; `None` if no end was found.
+    fn collect(input: &[u8], chunk: usize, limits: &Limits) -> Option<Collected> {
         let mut collector = Collector::new(limits);
         let mut buffer = Vec::new();
         let mut chunks = input.chunks(chunk);
