@@ -1,1 +1,3 @@
+//! Open sockets: what arrives from the network becomes requests and mails. Knows no rule of the hub.
 
+pub mod smtp;

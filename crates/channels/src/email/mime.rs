@@ -1,0 +1,194 @@
+//! Builds a finished mail from its parts. Deterministic: the same parts give the same bytes.
+
+use std::borrow::Cow;
+
+use mail_builder::{
+    MessageBuilder,
+    headers::{
+        address::Address, content_type::ContentType, date::Date, message_id::MessageId, raw::Raw,
+        text::Text, url::URL,
+    },
+    mime::MimePart,
+};
+
+use super::plain_text::plain_text;
+
+/// An address with an optional name to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mailbox<'a> {
+    pub name: Option<&'a str>,
+    /// `local@domain`
+    pub address: &'a str,
+}
+
+/// How a reader gets off the list (RFC 2369 and, for the POST, RFC 8058).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsubscribe<'a> {
+    /// Answers a POST by unsubscribing, without a question.
+    pub https: &'a str,
+    /// An address without `mailto:`.
+    pub mail: Option<&'a str>,
+}
+
+/// The parts of a mail.
+#[derive(Clone, Debug)]
+pub struct Message<'a> {
+    pub from: Mailbox<'a>,
+    pub to: Mailbox<'a>,
+    pub reply_to: Option<Mailbox<'a>>,
+    pub subject: &'a str,
+    pub html: Option<&'a str>,
+    /// Without it, a text is made from the HTML.
+    pub text: Option<&'a str>,
+    /// `unique@domain`, without angle brackets.
+    pub message_id: &'a str,
+    /// Seconds since 1970, UTC.
+    pub date_s: i64,
+    pub unsubscribe: Option<Unsubscribe<'a>>,
+    /// Further headers. Not for those written from the fields above.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
+/// Why a mail cannot be built.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MimeError {
+    #[error("{0} contains a line break or control character")]
+    LineBreak(String),
+    #[error("{0} is no mail address")]
+    Address(&'static str),
+    #[error("message id must look like unique@domain")]
+    MessageId,
+    #[error("unsubscribe link must be an https or http url")]
+    Unsubscribe,
+    #[error("header name {0:?} is not allowed")]
+    HeaderName(String),
+    #[error("mail has neither html nor text")]
+    Empty,
+}
+
+/// Headers that belong to the fields of [`Message`] or to the transport.
+const OWN_HEADERS: [&str; 16] = [
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "sender",
+    "reply-to",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "return-path",
+    "received",
+    "dkim-signature",
+    "content-disposition",
+];
+
+/// The mail as bytes: CRLF line ends, 7-bit unless an address goes beyond ASCII.
+pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
+    check(message)?;
+    let mut builder = MessageBuilder::new()
+        .from(address(&message.from))
+        .to(address(&message.to))
+        .subject(Text::new(message.subject))
+        .date(Date::new(message.date_s))
+        .message_id(MessageId::new(message.message_id));
+    if let Some(reply_to) = &message.reply_to {
+        builder = builder.reply_to(address(reply_to));
+    }
+    if let Some(unsubscribe) = &message.unsubscribe {
+        let mail = unsubscribe.mail.map(|mail| Cow::from(format!("mailto:{mail}")));
+        let links = std::iter::once(Cow::from(unsubscribe.https)).chain(mail);
+        builder = builder
+            .header("List-Unsubscribe", URL::new_list(links))
+            .header("List-Unsubscribe-Post", Raw::new("List-Unsubscribe=One-Click"));
+    }
+    for (name, value) in message.headers {
+        builder = builder.header(*name, Text::new(*value));
+    }
+    let body = match (message.html, message.text) {
+        (Some(html), text) => {
+            let text = text.map_or_else(|| Cow::from(plain_text(html)), Cow::from);
+            let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
+            let kind = ContentType::new("multipart/alternative")
+                .attribute("boundary", boundary(message.message_id));
+            MimePart::new(kind, parts)
+        }
+        (None, Some(text)) => MimePart::new("text/plain", text),
+        (None, None) => return Err(MimeError::Empty),
+    };
+    let mut bytes = Vec::new();
+    builder.body(body).serialize(&mut bytes);
+    Ok(bytes)
+}
+
+fn address<'a>(mailbox: &Mailbox<'a>) -> Address<'a> {
+    Address::new_address(mailbox.name.filter(|name| !name.trim().is_empty()), mailbox.address)
+}
+
+/// Made from the unique Message-ID, which no author of a text can know in advance; `=_` cannot occur in
+/// quoted-printable parts at all.
+fn boundary(message_id: &str) -> String {
+    let unique = message_id.chars().filter(char::is_ascii_alphanumeric).take(60);
+    "=_".chars().chain(unique).collect()
+}
+
+fn check(message: &Message<'_>) -> Result<(), MimeError> {
+    for (what, mailbox) in [
+        ("from", Some(&message.from)),
+        ("to", Some(&message.to)),
+        ("reply-to", message.reply_to.as_ref()),
+    ] {
+        let Some(mailbox) = mailbox else { continue };
+        check_value(what, mailbox.name.unwrap_or_default())?;
+        check_address(what, mailbox.address)?;
+    }
+    check_value("subject", message.subject)?;
+    let id = message.message_id.split_once('@');
+    let id_is_fine = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"<>@".contains(&b))
+    };
+    if !id.is_some_and(|(unique, domain)| id_is_fine(unique) && id_is_fine(domain)) {
+        return Err(MimeError::MessageId);
+    }
+    if let Some(unsubscribe) = &message.unsubscribe {
+        let url = unsubscribe.https;
+        let is_web = url.starts_with("https://") || url.starts_with("http://");
+        if !is_web || !url.bytes().all(|b| b.is_ascii_graphic() && !b"<>".contains(&b)) {
+            return Err(MimeError::Unsubscribe);
+        }
+        if let Some(mail) = unsubscribe.mail {
+            check_address("unsubscribe", mail)?;
+        }
+    }
+    for (name, value) in message.headers {
+        let lower = name.to_ascii_lowercase();
+        let odd = name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if odd || OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("content-") {
+            return Err(MimeError::HeaderName((*name).to_owned()));
+        }
+        check_value(name, value)?;
+    }
+    Ok(())
+}
+
+fn check_value(what: &str, value: &str) -> Result<(), MimeError> {
+    match value.chars().any(|c| c.is_control() && c != '\t') {
+        true => Err(MimeError::LineBreak(what.to_owned())),
+        false => Ok(()),
+    }
+}
+
+fn check_address(what: &'static str, address: &str) -> Result<(), MimeError> {
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;:".contains(c);
+    match address.rsplit_once('@') {
+        Some((local, domain))
+            if !local.is_empty() && !domain.is_empty() && !address.contains(odd) =>
+        {
+            Ok(())
+        }
+        _ => Err(MimeError::Address(what)),
+    }
+}
