@@ -21,6 +21,7 @@ mod lexer;
 mod number;
 mod parse;
 mod render;
+mod shown;
 mod template;
 mod tokens;
 mod value;

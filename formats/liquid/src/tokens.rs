@@ -21,9 +21,8 @@ pub(crate) struct Token<'s> {
     pub kind: Kind<'s>,
 }
 
-const SIGNS: [&str; 17] = [
-    "..", "==", "!=", "<>", "<=", ">=", ".", "[", "]", "(", ")", "|", ":", ",", "=", "<", ">",
-];
+const SIGNS: [&str; 17] =
+    ["..", "==", "!=", "<>", "<=", ">=", ".", "[", "]", "(", ")", "|", ":", ",", "=", "<", ">"];
 
 /// Offset and message of what cannot be read.
 pub(crate) type Unreadable = (usize, String);
@@ -68,9 +67,8 @@ fn read_token(rest: &str, first: char) -> Result<(Kind<'_>, usize), String> {
         return read_number(rest, digits_at);
     }
     if first.is_alphabetic() || first == '_' {
-        let mut length = rest
-            .find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-')
-            .unwrap_or(rest.len());
+        let mut length =
+            rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').unwrap_or(rest.len());
         length += usize::from(rest[length..].starts_with('?'));
         return Ok((Kind::Word(&rest[..length]), length));
     }

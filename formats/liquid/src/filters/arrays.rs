@@ -7,7 +7,8 @@ use super::items::{items, order, property};
 use super::{Call, Failure, Filtered};
 use crate::number::{Number, Operation, calculate, to_number};
 use crate::render::budget::TOO_LONG;
-use crate::value::{Value, write_as_text};
+use crate::shown::write_as_text;
+use crate::value::Value;
 
 pub(super) fn size(input: Value, _: &mut Call<'_, '_>) -> Filtered {
     Ok(input.size().unwrap_or(Value::Int(0)))

@@ -21,7 +21,11 @@ pub(super) fn items(input: &Value, call: &mut Call<'_, '_>) -> Result<Vec<Value>
     Ok(list)
 }
 
-fn flatten(nested: &[Value], list: &mut Vec<Value>, call: &mut Call<'_, '_>) -> Result<(), Failure> {
+fn flatten(
+    nested: &[Value],
+    list: &mut Vec<Value>,
+    call: &mut Call<'_, '_>,
+) -> Result<(), Failure> {
     call.budget.spend_items(nested.len())?;
     for item in nested {
         match item {

@@ -18,7 +18,8 @@ use jiff::Zoned;
 use crate::context::Escape;
 use crate::number::to_integer;
 use crate::render::budget::{Budget, TOO_LONG};
-use crate::value::{Value, write_as_text};
+use crate::shown::write_as_text;
+use crate::value::Value;
 
 /// Why a filter cannot answer.
 pub(crate) type Failure = Cow<'static, str>;

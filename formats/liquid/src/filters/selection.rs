@@ -32,10 +32,7 @@ pub(super) fn reject(input: Value, call: &mut Call<'_, '_>) -> Filtered {
     select(&input, call, false)
 }
 
-fn first_match(
-    input: &Value,
-    call: &mut Call<'_, '_>,
-) -> Result<Option<(usize, Value)>, Failure> {
+fn first_match(input: &Value, call: &mut Call<'_, '_>) -> Result<Option<(usize, Value)>, Failure> {
     for (position, item) in items(input, call)?.into_iter().enumerate() {
         if matches(&item, call)? {
             return Ok(Some((position, item)));

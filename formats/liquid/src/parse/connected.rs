@@ -27,7 +27,9 @@ impl Parser<'_> {
             return Ok(NodeKind::Abort(Block::new()));
         }
         let quoted = reason.len() >= 2
-            && ['\'', '"'].iter().any(|quote| reason.starts_with(*quote) && reason.ends_with(*quote));
+            && ['\'', '"']
+                .iter()
+                .any(|quote| reason.starts_with(*quote) && reason.ends_with(*quote));
         if !quoted {
             return Err((range.start, "the reason must stand in quotes".into()));
         }

@@ -15,14 +15,8 @@ impl Parser<'_> {
         if isolated && !matches!(name, Expression::Literal(Value::Text(_))) {
             return Err((at, "'render' needs the template's name in quotes".into()));
         }
-        let mut node = Partial {
-            isolated,
-            name,
-            with: None,
-            each: false,
-            alias: None,
-            arguments: Vec::new(),
-        };
+        let mut node =
+            Partial { isolated, name, with: None, each: false, alias: None, arguments: Vec::new() };
         if expressions.take_word("with") {
             node.with = Some(expressions.value()?);
         } else if expressions.take_word("for") {

@@ -2,7 +2,8 @@
 
 use super::{Flow, Renderer, Run, failed};
 use crate::ast::{Block, Comparison, Condition, Expression, Join, Offset, Test, WhenBranch};
-use crate::value::{Value, range_len, write_as_text};
+use crate::shown::write_as_text;
+use crate::value::{Value, range_len};
 
 impl Renderer<'_> {
     pub(super) fn if_tag(

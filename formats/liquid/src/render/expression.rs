@@ -13,11 +13,7 @@ impl Renderer<'_> {
         self.value_or_nil(expression, self.context.strict)
     }
 
-    fn value_or_nil<'v>(
-        &'v self,
-        expression: &'v Expression,
-        strict: bool,
-    ) -> Run<Cow<'v, Value>> {
+    fn value_or_nil<'v>(&'v self, expression: &'v Expression, strict: bool) -> Run<Cow<'v, Value>> {
         match expression {
             Expression::Literal(value) => Ok(Cow::Borrowed(value)),
             Expression::Range(ends) => self.range(&ends.0, &ends.1).map(Cow::Owned),

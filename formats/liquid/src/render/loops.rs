@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Flow, Renderer, Run, failed};
 use crate::ast::{Block, Cycle, Expression, For, LoopOffset, Offset, Root, Segment, TableRow};
 use crate::number::to_integer;
+use crate::shown::write_as_text;
 use crate::value::{Object, Value, pair, range_len};
 
 /// Where a running loop stands.
@@ -189,7 +190,7 @@ impl Renderer<'_> {
             Some(group) => {
                 let mut name = String::from("named ");
                 let limit = self.budget.max_text_bytes;
-                crate::value::write_as_text(&*self.value(group)?, &mut name, limit);
+                write_as_text(&*self.value(group)?, &mut name, limit);
                 name
             }
             None => node.source.to_string(),

@@ -16,15 +16,19 @@ use crate::context::{Context, Escape};
 use crate::error::{RenderError, locate};
 use crate::fetch::FetchRequest;
 use crate::filters::strings::push_escaped;
+use crate::shown::write_shown;
 use crate::template::{Rendered, Template};
-use crate::value::{Value, write_shown};
+use crate::value::Value;
 use budget::{Budget, TOO_LONG};
 use loops::LoopState;
 
 /// Why a render ended before the end of the template.
 #[derive(Debug)]
 enum Stop {
-    Failed { message: String, at: Offset },
+    Failed {
+        message: String,
+        at: Offset,
+    },
     /// Failed inside a named template, whose lines are counted.
     FailedWithin(RenderError),
     Aborted(String),
@@ -70,10 +74,7 @@ struct Renderer<'a> {
     fetches: HashMap<Offset, u32>,
 }
 
-pub(crate) fn render(
-    template: &Template,
-    context: &Context<'_>,
-) -> Result<Rendered, RenderError> {
+pub(crate) fn render(template: &Template, context: &Context<'_>) -> Result<Rendered, RenderError> {
     let limits = context.limits;
     let mut renderer = Renderer {
         context,

@@ -42,7 +42,8 @@ impl Renderer<'_> {
     }
 
     fn render_partial(&mut self, call: PartialCall<'_>, each: bool) -> Run<Flow> {
-        let outer = std::mem::replace(&mut self.frame, Frame { isolated: true, ..Frame::default() });
+        let outer =
+            std::mem::replace(&mut self.frame, Frame { isolated: true, ..Frame::default() });
         let result = match &call.with {
             Some(value @ (Value::Array(_) | Value::Range(..))) if each => {
                 self.render_each(&call, value)
