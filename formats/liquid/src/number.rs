@@ -102,20 +102,45 @@ struct Decimal {
 }
 
 const MAX_SCALE: u32 = 30;
+const MAX_SHORT_SCALE: usize = 4;
+/// Below this, floats hold every whole number.
+const EXACT_WHOLE: f64 = 9_007_199_254_740_992.0;
+/// Floats hold these exactly.
+const POWERS_OF_TEN: [f64; 9] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 
 impl Decimal {
     fn from_number(number: Number) -> Option<Decimal> {
         match number {
             Number::Int(number) => Some(Decimal { digits: i128::from(number), scale: 0 }),
             Number::Float(number) => {
-                // Display prints the shortest digits that read back as the same float.
-                let printed = format!("{number}");
-                let (whole, fraction) = printed.split_once('.').unwrap_or((&printed, ""));
-                let scale = u32::try_from(fraction.len()).ok().filter(|s| *s <= MAX_SCALE)?;
-                let digits = format!("{whole}{fraction}").parse().ok()?;
-                Some(Decimal { digits, scale })
+                Decimal::from_short(number).or_else(|| Decimal::from_printed(number))
             }
         }
+    }
+
+    /// Floats of a few decimals, which prices are. A quotient of two whole numbers that floats
+    /// hold exactly is the float nearest to that decimal, so equality proves the digits.
+    fn from_short(number: f64) -> Option<Decimal> {
+        for scale in 0..=MAX_SHORT_SCALE {
+            let unit = POWERS_OF_TEN[scale];
+            let digits = (number * unit).round();
+            if digits.abs() >= EXACT_WHOLE {
+                return None;
+            }
+            if digits / unit == number {
+                return Some(Decimal { digits: digits as i128, scale: scale as u32 });
+            }
+        }
+        None
+    }
+
+    fn from_printed(number: f64) -> Option<Decimal> {
+        // Display prints the shortest digits that read back as the same float.
+        let printed = format!("{number}");
+        let (whole, fraction) = printed.split_once('.').unwrap_or((&printed, ""));
+        let scale = u32::try_from(fraction.len()).ok().filter(|s| *s <= MAX_SCALE)?;
+        let digits = format!("{whole}{fraction}").parse().ok()?;
+        Some(Decimal { digits, scale })
     }
 
     fn at_scale(self, scale: u32) -> Option<i128> {
@@ -123,7 +148,13 @@ impl Decimal {
     }
 
     fn to_f64(self) -> Option<f64> {
-        format!("{}e-{}", self.digits, self.scale).parse().ok()
+        let unit = POWERS_OF_TEN.get(self.scale as usize);
+        match unit {
+            Some(unit) if self.digits.unsigned_abs() < EXACT_WHOLE as u128 => {
+                Some(self.digits as f64 / unit)
+            }
+            _ => format!("{}e-{}", self.digits, self.scale).parse().ok(),
+        }
     }
 }
 

@@ -172,17 +172,17 @@ fn last_replaced(text: &str, from: &str, to: &str) -> Value {
 /// Splits as Ruby does: a single space means runs of white space, nothing means characters, and
 /// empty parts at the end are dropped.
 pub(super) fn split(input: Value, call: &mut Call<'_, '_>) -> Filtered {
-    let (text, separator) = (call.text(&input)?, call.text_argument(0)?);
-    let mut parts: Vec<Value> = match &*separator {
+    let (text, separator) = (call.text(&input)?, call.text_argument(0)?.into_owned());
+    // Paid for before they are made.
+    call.budget.spend_items(text.matches(&*separator).count())?;
+    let mut parts: Vec<Value> = match separator.as_str() {
         " " => text.split_whitespace().map(Value::from).collect(),
         "" => text.chars().map(|c| Value::from(c.encode_utf8(&mut [0; 4]) as &str)).collect(),
         separator => text.split(separator).map(Value::from).collect(),
     };
-    drop(separator);
     while parts.last().is_some_and(Value::is_empty) {
         parts.pop();
     }
-    call.budget.spend_items(parts.len())?;
     Ok(Value::array(parts))
 }
 
