@@ -583,12 +583,12 @@ impl Workspace {
         .await
     }
 
-    /// Skips deliveries that could not be rendered, each with its reason.
+    /// Skips deliveries that could not be rendered, each with its reason and the detail.
     pub async fn skip_deliveries(
         &self,
         job: &Job,
         campaign: i32,
-        skipped: Vec<(CustomerId, String)>,
+        skipped: Vec<(CustomerId, String, String)>,
         at: Timestamp,
     ) -> Result<()> {
         let job = job.clone();
@@ -597,10 +597,11 @@ impl Workspace {
                 jobs::hold(tx, &job).await?;
                 let mut rows: Vec<Vec<Param>> = skipped
                     .into_iter()
-                    .map(|(customer, reason)| {
+                    .map(|(customer, reason, detail)| {
                         let mut row = key(campaign, customer);
                         row.push(DeliveryState::Skipped.number().into());
                         row.push(reason.into());
+                        row.push(detail.into());
                         row.push(at.into());
                         row
                     })
@@ -609,6 +610,7 @@ impl Workspace {
                 let set = [
                     column("state", ColumnType::SmallInt),
                     column("reason", ColumnType::Text),
+                    column("reply", ColumnType::Text),
                     column("finished_at", ColumnType::BigInt),
                 ];
                 update_many(tx, "deliveries", &KEY, &set, &rows, "t.state = 0", "").await?;
