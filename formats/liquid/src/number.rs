@@ -102,7 +102,7 @@ struct Decimal {
 }
 
 const MAX_SCALE: u32 = 30;
-const MAX_SHORT_SCALE: usize = 4;
+const MAX_SHORT_SCALE: u32 = 4;
 /// Below this, floats hold every whole number.
 const EXACT_WHOLE: f64 = 9_007_199_254_740_992.0;
 /// Floats hold these exactly.
@@ -121,14 +121,13 @@ impl Decimal {
     /// Floats of a few decimals, which prices are. A quotient of two whole numbers that floats
     /// hold exactly is the float nearest to that decimal, so equality proves the digits.
     fn from_short(number: f64) -> Option<Decimal> {
-        for scale in 0..=MAX_SHORT_SCALE {
-            let unit = POWERS_OF_TEN[scale];
+        for (scale, unit) in (0..=MAX_SHORT_SCALE).zip(POWERS_OF_TEN) {
             let digits = (number * unit).round();
             if digits.abs() >= EXACT_WHOLE {
                 return None;
             }
             if digits / unit == number {
-                return Some(Decimal { digits: digits as i128, scale: scale as u32 });
+                return Some(Decimal { digits: digits as i128, scale });
             }
         }
         None
