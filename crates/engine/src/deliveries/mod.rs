@@ -1,0 +1,292 @@
+//! Sending a campaign: one job a shard. The audience is frozen in slices while what is frozen is
+//! rendered and handed over by many workers; a ledger commits their steps in groups.
+//!
+//! ```text
+//! freeze ─► deliveries due ─► read ─► workers: render, start, hand over ─► ledger: record
+//! ```
+
+mod ledger;
+mod send;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidings_channels::email::Pool;
+use tidings_domain::campaign::CampaignState;
+use tidings_domain::{DeliveryId, Timestamp};
+use tidings_store::Error as StoreError;
+use tidings_store::campaigns::{Campaign, Shard};
+use tidings_store::jobs::{Job, Next};
+use tidings_store::templates::TemplateDraft;
+use tokio::sync::watch;
+
+use crate::messages::{Compiled, Maker};
+use crate::{Ctx, Error, Result};
+
+/// How many due deliveries are read at once.
+const READ: usize = 500;
+/// How long to wait before looking again where sending is held up from outside.
+const HELD_UP_SECS: i64 = 3;
+/// How often a lease is renewed while nothing is written.
+const RENEW: Duration = Duration::from_secs(8);
+
+/// What the workers of a shard share.
+pub(crate) struct Run {
+    pub ctx: Ctx,
+    pub job: Job,
+    pub campaign: Campaign,
+    pub shard: Shard,
+    pub maker: Maker,
+    pub pool: Pool,
+    /// Set when this run must end: told to stop, fenced, paused, or the relay is gone.
+    ending: AtomicBool,
+    why: Mutex<Option<Ending>>,
+}
+
+/// Why a run ended before its shard was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Stopped,
+    Fenced,
+    /// The campaign is not sending any more.
+    Halted,
+    RelayGone(String),
+    StoreGone(String),
+}
+
+impl Run {
+    pub(crate) fn end(&self, why: Ending) {
+        let mut slot = self.why.lock();
+        if slot.is_none() {
+            *slot = Some(why);
+        }
+        self.ending.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+}
+
+/// The job: sends one shard of a campaign as far as it can.
+pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
+    let Some((number, shard)) = subject(&job.subject) else {
+        return Ok(Next::Failed(format!("no campaign is named by {}", job.subject)));
+    };
+    let Some(mut campaign) = ctx.workspace.campaign_by_number(number).await? else {
+        return Ok(Next::Done);
+    };
+    let now = ctx.now();
+    if campaign.state == CampaignState::Scheduled {
+        match campaign.scheduled_at {
+            Some(at) if at > now => return Ok(Next::Again(at)),
+            _ => {}
+        }
+    }
+    let in_work = [CampaignState::Scheduled, CampaignState::Preparing, CampaignState::Sending];
+    if !in_work.contains(&campaign.state) {
+        return Ok(Next::Done);
+    }
+    if sending_is_paused(ctx).await? {
+        return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
+    }
+    let Some(pool) = ctx.hub.mail_pool()? else {
+        return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
+    };
+    if campaign.state == CampaignState::Scheduled {
+        ctx.workspace.begin_campaign(number, job, now).await?;
+        campaign.state = CampaignState::Preparing;
+        campaign.started_at = Some(now);
+    }
+    let shards = ctx.workspace.campaign_shards(number).await?;
+    let Some(shard) = shards.into_iter().find(|one| one.shard == shard) else {
+        return Ok(Next::Done);
+    };
+    let left = ctx
+        .workspace
+        .recover_deliveries(job, number, campaign.class, shard, ctx.now())
+        .await?;
+    if left > 0 {
+        tracing::warn!(campaign = number, count = left, "messages were on their way at a crash");
+    }
+    let maker = maker(ctx, &campaign).await?;
+    let run = Arc::new(Run {
+        ctx: ctx.clone(),
+        job: job.clone(),
+        campaign,
+        shard,
+        maker,
+        pool,
+        ending: AtomicBool::new(false),
+        why: Mutex::new(None),
+    });
+    send_shard(&run, stop).await
+}
+
+/// `campaign:shard`.
+fn subject(text: &str) -> Option<(i32, i32)> {
+    let (campaign, shard) = text.split_once(':')?;
+    Some((campaign.parse().ok()?, shard.parse().ok()?))
+}
+
+/// Whether an operator, or a restore, holds all sending back.
+pub(crate) async fn sending_is_paused(ctx: &Ctx) -> Result<bool> {
+    let setting = ctx.hub.store.system.setting("sending_paused").await?;
+    Ok(setting.is_some_and(|value| value == "true"))
+}
+
+/// Compiles the campaign's template at the version fixed at its launch.
+async fn maker(ctx: &Ctx, campaign: &Campaign) -> Result<Maker> {
+    let template = ctx
+        .workspace
+        .template_at(campaign.template.1, campaign.template_version)
+        .await?
+        .ok_or_else(|| Error::NotFound("the campaign's template".to_owned()))?;
+    let compiled = Compiled::new(&TemplateDraft {
+        name: template.name,
+        subject: template.subject,
+        html: template.html,
+        text: template.text,
+    })?;
+    let links = ctx.workspace.number_links(campaign.number, compiled.fixed_links.clone()).await?;
+    Ok(Maker::new(ctx, compiled, campaign, links))
+}
+
+async fn send_shard(run: &Arc<Run>, stop: &watch::Receiver<bool>) -> Result<Next> {
+    let freezing = tokio::spawn(freeze(run.clone()));
+    let renewing = tokio::spawn(renew(run.clone(), stop.clone()));
+    let (ledger, steps) = ledger::open(run.clone());
+    let writing = tokio::spawn(steps);
+    let (queue, workers) = send::start_workers(run, ledger);
+    let read = read_due(run, &freezing, queue).await;
+    for worker in workers {
+        // A worker that panicked has left its message in flight; the next holder finds it.
+        let _ = worker.await;
+    }
+    let _ = writing.await;
+    renewing.abort();
+    freezing.abort();
+    read?;
+    finish(run).await
+}
+
+/// Freezes the audience slice by slice, beside the sending.
+async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
+    let mut shard = run.shard;
+    while shard.next < shard.high && !run.is_ending() {
+        let condition = match crate::segments::audience(&run.ctx, &run.campaign).await {
+            Ok(condition) => condition,
+            Err(error) => {
+                run.end(Ending::StoreGone(error.to_string()));
+                return Ok(());
+            }
+        };
+        let at = run.ctx.now();
+        let number = run.campaign.number;
+        let class = run.campaign.class;
+        let frozen =
+            run.ctx.workspace.freeze_audience(&run.job, number, class, shard, condition, at).await;
+        match frozen {
+            Ok(moved) => shard = moved,
+            Err(StoreError::Fenced) => {
+                run.end(Ending::Fenced);
+                return Err(StoreError::Fenced);
+            }
+            Err(error) => {
+                tracing::warn!(%error, campaign = number, "freeze audience");
+                run.end(Ending::StoreGone(error.to_string()));
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the lease while slow servers are waited for, and passes on the order to stop.
+async fn renew(run: Arc<Run>, mut stop: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RENEW) => {}
+            _ = stop.changed() => {}
+        }
+        if *stop.borrow() {
+            run.end(Ending::Stopped);
+        }
+        if let Err(StoreError::Fenced) = run.ctx.workspace.hold_job(&run.job).await {
+            run.end(Ending::Fenced);
+            crate::jobs::note_fenced(&run.ctx, &run.job).await;
+            return;
+        }
+        if *stop.borrow() {
+            tokio::time::sleep(RENEW).await;
+        }
+    }
+}
+
+/// Reads what is due and queues it for the workers, until the shard has nothing more.
+async fn read_due(
+    run: &Arc<Run>,
+    freezing: &tokio::task::JoinHandle<std::result::Result<(), StoreError>>,
+    queue: send::Queue,
+) -> Result<()> {
+    let start = (Timestamp(0), DeliveryId(uuid::Uuid::nil()));
+    let mut cursor = start;
+    let mut quiet_looks = 0;
+    while !run.is_ending() {
+        // Asked before the read, so that nothing frozen in between is missed.
+        let frozen = freezing.is_finished();
+        let number = run.campaign.number;
+        let due = run
+            .ctx
+            .workspace
+            .due_deliveries(number, run.shard, run.ctx.now(), cursor, READ)
+            .await?;
+        if let Some(last) = due.last() {
+            cursor = (last.due_at, last.id);
+            quiet_looks = 0;
+            for delivery in due {
+                queue.push(delivery).await;
+            }
+            continue;
+        }
+        if !frozen {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            continue;
+        }
+        queue.wait_until_idle().await;
+        // Nothing is queued or on its way, so what is due now is what the cursor has passed.
+        quiet_looks += 1;
+        if quiet_looks > 1 {
+            break;
+        }
+        cursor = start;
+    }
+    Ok(())
+}
+
+/// Decides what becomes of the job when its run is over.
+async fn finish(run: &Arc<Run>) -> Result<Next> {
+    let ctx = &run.ctx;
+    let why = run.why.lock().clone();
+    let now = ctx.now();
+    match why {
+        Some(Ending::Fenced) => return Err(crate::jobs::lost_lease()),
+        Some(Ending::Stopped) => return Ok(Next::Again(now)),
+        Some(Ending::RelayGone(reason)) => {
+            tracing::warn!(campaign = run.campaign.number, reason, "the relay cannot be reached");
+            return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
+        }
+        Some(Ending::StoreGone(reason)) => return Err(Error::Unavailable(reason)),
+        Some(Ending::Halted) | None => {}
+    }
+    let state = ctx.workspace.settle_campaign(run.campaign.number, now).await?;
+    if !matches!(state, CampaignState::Preparing | CampaignState::Sending) {
+        return Ok(Next::Done);
+    }
+    match ctx.workspace.next_due_delivery(run.campaign.number, run.shard).await? {
+        Some(at) => Ok(Next::Again(at.max(now.plus_ms(20)))),
+        None => Ok(Next::Done),
+    }
+}
