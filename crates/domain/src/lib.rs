@@ -10,6 +10,8 @@ pub mod checked;
 pub mod consent;
 pub mod id;
 pub mod json;
+pub mod judge;
+pub mod rule;
 pub mod schema;
 pub mod time;
 pub mod upsert;
