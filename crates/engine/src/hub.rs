@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
+use tidings_channels::email::{Limits, Pool, Relay};
 use tidings_domain::{Clock, NodeId, Timestamp, WorkspaceId};
 use tidings_store::{Store, Workspace};
 use tokio::sync::Notify;
 
-use crate::Result;
 use crate::changes::Applier;
+use crate::links::LinkKeys;
+use crate::{Error, Result};
 
 /// What the hub is told at its start; one field a setting of the program.
 #[derive(Clone, Debug)]
@@ -39,12 +41,16 @@ pub struct Hub {
     pub(crate) work: Notify,
     pub(crate) awake: Mutex<HashMap<WorkspaceId, Timestamp>>,
     appliers: Mutex<HashMap<WorkspaceId, Applier>>,
+    link_keys: LinkKeys,
+    mail_pool: OnceLock<Pool>,
 }
 
 impl Hub {
     pub fn new(store: Arc<Store>, settings: Settings, clock: Clock) -> Arc<Hub> {
         Arc::new(Hub {
             store,
+            link_keys: LinkKeys::new(&settings.master_key),
+            mail_pool: OnceLock::new(),
             settings,
             clock,
             node: NodeId::generate(),
@@ -56,6 +62,24 @@ impl Hub {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The keys that links are signed with.
+    pub fn link_keys(&self) -> LinkKeys {
+        self.link_keys.clone()
+    }
+
+    /// Connections to the relay; `None` where no relay is set.
+    pub fn mail_pool(&self) -> Result<Option<Pool>> {
+        let Some(url) = &self.settings.smtp_url else { return Ok(None) };
+        if let Some(pool) = self.mail_pool.get() {
+            return Ok(Some(pool.clone()));
+        }
+        let relay = Relay::parse(url, self.settings.smtp_open_max)
+            .map_err(|error| Error::invalid("smtp_url", error.to_string()))?;
+        let pool = Pool::new(relay, Limits::default())
+            .map_err(|error| Error::invalid("smtp_url", error.to_string()))?;
+        Ok(Some(self.mail_pool.get_or_init(|| pool).clone()))
     }
 
     /// The context of one workspace.

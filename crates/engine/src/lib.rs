@@ -3,10 +3,17 @@
 //! This crate would look the same if no foreign protocol existed: it takes changes and answers with
 //! outcomes, and what goes out is a delivery.
 
+pub mod campaigns;
 pub mod changes;
+pub mod deliveries;
 pub mod error;
 pub mod hub;
 pub mod jobs;
+pub mod links;
+pub mod messages;
+pub mod segments;
+pub mod templates;
+pub mod tracking;
 
 pub use error::{Error, Fault, Result};
 pub use hub::{Ctx, Hub, Settings};

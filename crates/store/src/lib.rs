@@ -13,6 +13,7 @@ pub mod error;
 pub mod jobs;
 pub mod migrate;
 mod schema;
+pub mod segments;
 pub mod sql;
 mod store;
 pub mod system;

@@ -64,7 +64,8 @@ impl Workspace {
         self.dialect() == Dialect::Sqlite
     }
 
-    pub(crate) fn dialect(&self) -> Dialect {
+    /// Which engine generated conditions are for.
+    pub fn dialect(&self) -> Dialect {
         self.db.dialect()
     }
 

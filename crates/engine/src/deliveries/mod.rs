@@ -104,10 +104,8 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     let Some(shard) = shards.into_iter().find(|one| one.shard == shard) else {
         return Ok(Next::Done);
     };
-    let left = ctx
-        .workspace
-        .recover_deliveries(job, number, campaign.class, shard, ctx.now())
-        .await?;
+    let left =
+        ctx.workspace.recover_deliveries(job, number, campaign.class, shard, ctx.now()).await?;
     if left > 0 {
         tracing::warn!(campaign = number, count = left, "messages were on their way at a crash");
     }

@@ -125,8 +125,7 @@ async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
         let late_commit = commits_late();
         let may_go = late_commit || ledger.step(finished.take(), Some(starting.clone())).await;
         if may_go {
-            let envelope =
-                Envelope { return_path: &ready.return_path, recipient: &ready.address };
+            let envelope = Envelope { return_path: &ready.return_path, recipient: &ready.address };
             let outcome = connection.send(&envelope, &ready.bytes).await;
             if late_commit {
                 ledger.step(finished.take(), Some(starting)).await;
@@ -173,18 +172,16 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, (DueDelivery, String,
     let Some(address) = delivery.customer.email.clone() else {
         return Err((delivery, SkipReason::NoAddress.name().to_owned(), String::new()));
     };
-    let not_rendered = |delivery, detail| {
-        Err((delivery, SkipReason::NotRendered.name().to_owned(), detail))
-    };
+    let not_rendered =
+        |delivery, detail| Err((delivery, SkipReason::NotRendered.name().to_owned(), detail));
     let message = match run.maker.make(&delivery.customer) {
         Ok(message) => message,
         Err(NotRendered::Aborted(reason)) => {
             return Err((delivery, "aborted".to_owned(), reason));
         }
         Err(NotRendered::Failed(fault)) => {
-            let place = fault.place.map_or(String::new(), |(line, column)| {
-                format!(" {line}:{column}")
-            });
+            let place =
+                fault.place.map_or(String::new(), |(line, column)| format!(" {line}:{column}"));
             return not_rendered(delivery, format!("{}{place}: {}", fault.path, fault.message));
         }
     };
@@ -252,9 +249,7 @@ fn refused(refusal: Refusal) -> Attempt {
         BounceClass::Policy => {
             Attempt::Failed { reason: "policy".to_owned(), reply: refusal.reply }
         }
-        BounceClass::Soft => {
-            Attempt::Failed { reason: "refused".to_owned(), reply: refusal.reply }
-        }
+        BounceClass::Soft => Attempt::Failed { reason: "refused".to_owned(), reply: refusal.reply },
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Error as StoreError;
+use tidings_store::campaigns::SEND_CAMPAIGN;
 use tidings_store::jobs::{Job, Next};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,8 +19,8 @@ const LOOK_EVERY_SECS: i64 = 2;
 
 /// Runs one job. Each arm is one kind of work.
 async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
-    let _ = (ctx, stop);
     match job.kind.as_str() {
+        SEND_CAMPAIGN => crate::deliveries::run(ctx, job, stop).await,
         other => Ok(Next::Failed(format!("no such kind of job: {other}"))),
     }
 }

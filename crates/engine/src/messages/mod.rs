@@ -238,8 +238,8 @@ pub(crate) fn workspace_value(ctx: &crate::Ctx) -> Value {
 /// Now, in the workspace's time zone.
 pub(crate) fn zoned(ctx: &crate::Ctx) -> jiff::Zoned {
     let Timestamp(us) = ctx.now();
-    let zone = jiff::tz::TimeZone::get(&ctx.workspace.row.time_zone)
-        .unwrap_or(jiff::tz::TimeZone::UTC);
+    let zone =
+        jiff::tz::TimeZone::get(&ctx.workspace.row.time_zone).unwrap_or(jiff::tz::TimeZone::UTC);
     jiff::Timestamp::from_microsecond(us).unwrap_or_default().to_zoned(zone)
 }
 

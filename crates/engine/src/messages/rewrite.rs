@@ -173,18 +173,39 @@ mod tests {
     #[test]
     fn only_web_links_of_anchors_are_replaced() {
         for (html, expected) in [
-            (r#"<a href="https://x.example/a?b=1&amp;c=2">x</a>"#, r#"<a href="[https://x.example/a?b=1&c=2]">x</a>"#),
-            ("<A class=b HREF = 'http://x.example'>x</A>", "<A class=b HREF = '[http://x.example]'>x</A>"),
+            (
+                r#"<a href="https://x.example/a?b=1&amp;c=2">x</a>"#,
+                r#"<a href="[https://x.example/a?b=1&c=2]">x</a>"#,
+            ),
+            (
+                "<A class=b HREF = 'http://x.example'>x</A>",
+                "<A class=b HREF = '[http://x.example]'>x</A>",
+            ),
             ("<a href=https://x.example/q>x</a>", "<a href=[https://x.example/q]>x</a>"),
             (r#"<a href="mailto:a@b.example">x</a>"#, r#"<a href="mailto:a@b.example">x</a>"#),
             (r##"<a href="#top">x</a>"##, r##"<a href="#top">x</a>"##),
-            (r#"<link href="https://x.example/style.css">"#, r#"<link href="https://x.example/style.css">"#),
-            (r#"<img alt="<a href='https://no.example'>">"#, r#"<img alt="<a href='[https://no.example]'>">"#),
-            (r#"<!-- <a href="https://x.example"> -->"#, r#"<!-- <a href="https://x.example"> -->"#),
-            (r#"<a title="a > b" href="https://x.example">x</a>"#, r#"<a title="a > b" href="[https://x.example]">x</a>"#),
+            (
+                r#"<link href="https://x.example/style.css">"#,
+                r#"<link href="https://x.example/style.css">"#,
+            ),
+            (
+                r#"<img alt="<a href='https://no.example'>">"#,
+                r#"<img alt="<a href='[https://no.example]'>">"#,
+            ),
+            (
+                r#"<!-- <a href="https://x.example"> -->"#,
+                r#"<!-- <a href="https://x.example"> -->"#,
+            ),
+            (
+                r#"<a title="a > b" href="https://x.example">x</a>"#,
+                r#"<a title="a > b" href="[https://x.example]">x</a>"#,
+            ),
             ("<a href=\"https://open.example", "<a href=\"https://open.example"),
             ("<a", "<a"),
-            ("<a =>x</a><a href=\"https://ü.example/ü\">ü</a>", "<a =>x</a><a href=\"[https://ü.example/ü]\">ü</a>"),
+            (
+                "<a =>x</a><a href=\"https://ü.example/ü\">ü</a>",
+                "<a =>x</a><a href=\"[https://ü.example/ü]\">ü</a>",
+            ),
         ] {
             assert_eq!(rewrite(html, |url| Some(format!("[{url}]"))), expected);
         }

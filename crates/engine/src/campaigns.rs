@@ -1,0 +1,227 @@
+//! One-off campaigns: planned, reviewed, launched, watched.
+
+use tidings_domain::campaign::{CampaignState, MessageClass};
+use tidings_domain::schema::checked_name;
+use tidings_domain::{CampaignId, Timestamp, checked};
+use tidings_store::campaigns::{Campaign, CampaignDraft, Counts};
+use tidings_store::customers::Customer;
+use tidings_store::deliveries::Review as Audience;
+use tidings_store::templates::TemplateDraft;
+
+use crate::messages::Compiled;
+use crate::{Ctx, Error, Result, segments, templates};
+
+/// How serious a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// The campaign cannot be launched.
+    Error,
+    Warning,
+}
+
+/// Something that a review found, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub level: Level,
+    pub message: String,
+    pub fix: String,
+}
+
+/// What a user sees before a launch.
+pub struct Review {
+    pub audience: Audience,
+    pub sample: Option<templates::Preview>,
+    pub problems: Vec<Problem>,
+    pub mail_ready: bool,
+}
+
+/// How a campaign goes.
+pub struct Progress {
+    pub campaign: Campaign,
+    pub counts: Counts,
+    /// Messages sent a second, over the last ten seconds or since the start.
+    pub rate_per_second: f64,
+    pub eta_seconds: Option<i64>,
+}
+
+/// One campaign by its id.
+pub async fn get(ctx: &Ctx, id: CampaignId) -> Result<Campaign> {
+    let found = ctx.workspace.campaign(id).await?;
+    found.ok_or_else(|| Error::NotFound(format!("campaign {id}")))
+}
+
+/// Saves a draft.
+pub async fn create(ctx: &Ctx, draft: CampaignDraft) -> Result<CampaignId> {
+    Ok(ctx.workspace.add_campaign(checked_draft(draft)?, ctx.now()).await?)
+}
+
+/// Changes a draft; a launched campaign cannot be changed.
+pub async fn change(ctx: &Ctx, id: CampaignId, draft: CampaignDraft) -> Result<()> {
+    get(ctx, id).await?;
+    match ctx.workspace.change_campaign(id, checked_draft(draft)?).await? {
+        true => Ok(()),
+        false => Err(Error::Conflict("only a draft can be changed".to_owned())),
+    }
+}
+
+/// Drops a draft.
+pub async fn drop(ctx: &Ctx, id: CampaignId) -> Result<()> {
+    get(ctx, id).await?;
+    match ctx.workspace.drop_campaign(id).await? {
+        true => Ok(()),
+        false => Err(Error::Conflict("only a draft can be dropped".to_owned())),
+    }
+}
+
+fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
+    checked_name(&draft.name).map_err(|text| Error::invalid("name", text))?;
+    let sender = &mut draft.sender;
+    sender.address =
+        checked::email(&sender.address).map_err(|text| Error::invalid("sender.address", text))?;
+    if sender.name.chars().any(char::is_control) || sender.name.chars().count() > 200 {
+        return Err(Error::invalid("sender.name", "expected at most 200 characters in one line"));
+    }
+    if let Some(reply_to) = &mut sender.reply_to {
+        *reply_to =
+            checked::email(reply_to).map_err(|text| Error::invalid("sender.reply_to", text))?;
+    }
+    Ok(draft)
+}
+
+/// Counts who would get the message, who not and why, renders it for one of them, and says what
+/// stands in the way.
+pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
+    let campaign = get(ctx, id).await?;
+    let condition = segments::audience(ctx, &campaign).await?;
+    let audience = ctx.workspace.review_audience(campaign.class, condition.clone()).await?;
+    let template = templates::get(ctx, campaign.template.0).await?;
+    let draft = TemplateDraft {
+        name: template.name,
+        subject: template.subject,
+        html: template.html,
+        text: template.text,
+    };
+    let mut problems = Vec::new();
+    let sample = sample(ctx, &draft, condition, &mut problems).await?;
+    let mail_ready = ctx.hub.mail_pool()?.is_some();
+    if !mail_ready {
+        problems.push(Problem {
+            level: Level::Error,
+            message: "no mail relay is set".to_owned(),
+            fix: "start the hub with --smtp-url, such as smtp://mail.example:587".to_owned(),
+        });
+    }
+    if audience.will_send == 0 {
+        problems.push(Problem {
+            level: Level::Warning,
+            message: "nobody would get this message".to_owned(),
+            fix: "check the segment, and that customers have an address and consent".to_owned(),
+        });
+    }
+    let compiled = Compiled::new(&draft)?;
+    if campaign.class == MessageClass::Marketing && !compiled.reads("unsubscribe_url") {
+        problems.push(Problem {
+            level: Level::Warning,
+            message: "the message has no unsubscribe link of its own".to_owned(),
+            fix: "add <a href=\"{{ unsubscribe_url }}\">Unsubscribe</a> to the template".to_owned(),
+        });
+    }
+    Ok(Review { audience, sample, problems, mail_ready })
+}
+
+/// The message as the first customer of the audience would get it.
+async fn sample(
+    ctx: &Ctx,
+    draft: &TemplateDraft,
+    condition: segments::Condition,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<templates::Preview>> {
+    let first: Option<Customer> =
+        ctx.workspace.customers(Some(condition), None, 1).await?.items.pop();
+    let Some(customer) = first else { return Ok(None) };
+    let reference = tidings_domain::change::CustomerRef::Id(customer.id);
+    match templates::preview(ctx, draft, Some(reference), serde_json::Map::new()).await {
+        Ok(preview) => Ok(Some(preview)),
+        Err(Error::Invalid(faults)) => {
+            problems.push(Problem {
+                level: Level::Warning,
+                message: format!(
+                    "the message cannot be rendered for a customer: {}",
+                    Error::Invalid(faults)
+                ),
+                fix: "open the template's preview with this customer".to_owned(),
+            });
+            Ok(None)
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Launches a campaign now or at a time; the template's version is fixed by it.
+pub async fn launch(ctx: &Ctx, id: CampaignId, at: Option<Timestamp>) -> Result<()> {
+    let campaign = get(ctx, id).await?;
+    if ctx.hub.mail_pool()?.is_none() {
+        return Err(Error::Conflict(
+            "no mail relay is set; start the hub with --smtp-url".to_owned(),
+        ));
+    }
+    let at = at.or(campaign.scheduled_at).unwrap_or_else(|| ctx.now()).max(ctx.now());
+    if !ctx.workspace.launch_campaign(id, at).await? {
+        let state = campaign.state.name();
+        return Err(Error::Conflict(format!("a campaign that is {state} cannot be launched")));
+    }
+    ctx.hub.wake(ctx.workspace.row.id, at);
+    Ok(())
+}
+
+/// Stops handing messages over until resumed; what is on its way is finished.
+pub async fn pause(ctx: &Ctx, id: CampaignId) -> Result<()> {
+    moved(ctx, id, "paused", ctx.workspace.pause_campaign(id).await?).await
+}
+
+/// Goes on where a pause stopped.
+pub async fn resume(ctx: &Ctx, id: CampaignId) -> Result<()> {
+    moved(ctx, id, "resumed", ctx.workspace.resume_campaign(id, ctx.now()).await?).await
+}
+
+/// Ends a campaign for good; what is not on its way stays unsent.
+pub async fn cancel(ctx: &Ctx, id: CampaignId) -> Result<()> {
+    moved(ctx, id, "cancelled", ctx.workspace.cancel_campaign(id, ctx.now()).await?).await
+}
+
+async fn moved(ctx: &Ctx, id: CampaignId, how: &str, done: bool) -> Result<()> {
+    ctx.wake();
+    if done {
+        return Ok(());
+    }
+    let state = get(ctx, id).await?.state.name();
+    Err(Error::Conflict(format!("a campaign that is {state} cannot be {how}")))
+}
+
+/// Decides over the messages that a crash left uncertain; gives how many.
+pub async fn resolve_uncertain(ctx: &Ctx, id: CampaignId, resend: bool) -> Result<u64> {
+    let campaign = get(ctx, id).await?;
+    let touched = ctx.workspace.resolve_uncertain(campaign.number, resend, ctx.now()).await?;
+    ctx.wake();
+    Ok(touched)
+}
+
+/// How a campaign goes.
+pub async fn progress(ctx: &Ctx, id: CampaignId) -> Result<Progress> {
+    let campaign = get(ctx, id).await?;
+    progress_of(ctx, campaign).await
+}
+
+/// How a campaign that is at hand goes.
+pub async fn progress_of(ctx: &Ctx, campaign: Campaign) -> Result<Progress> {
+    let counts = ctx.workspace.campaign_counts(campaign.number).await?;
+    let done = counts.sent + counts.failed + counts.bounced;
+    let ended = campaign.finished_at.unwrap_or_else(|| ctx.now());
+    let elapsed_ms = campaign.started_at.map_or(0, |start| ended.ms_since(start)).max(1);
+    let rate_per_second = done as f64 * 1_000.0 / elapsed_ms as f64;
+    let moving = matches!(campaign.state, CampaignState::Preparing | CampaignState::Sending);
+    let left = counts.due + counts.in_flight;
+    let eta_seconds =
+        (moving && rate_per_second > 0.0).then(|| (left as f64 / rate_per_second).ceil() as i64);
+    Ok(Progress { campaign, counts, rate_per_second, eta_seconds })
+}
