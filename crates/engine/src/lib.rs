@@ -10,6 +10,7 @@ pub mod error;
 pub mod hub;
 pub mod jobs;
 pub mod links;
+pub mod mailbox;
 pub mod messages;
 pub mod segments;
 pub mod templates;

@@ -8,6 +8,7 @@ use tidings_domain::schema::Schema;
 use tidings_domain::{SegmentId, Timestamp};
 use tidings_store::audience;
 use tidings_store::campaigns::Campaign;
+use tidings_store::memberships::LiveSegment;
 use tidings_store::segments::Segment;
 use tidings_store::sql::Param;
 
@@ -80,6 +81,22 @@ pub async fn condition(ctx: &Ctx, rule: &Json, now: Timestamp) -> Result<Conditi
     let mut params = Vec::new();
     let text = audience::condition(&rule, ctx.workspace.dialect(), "{s}", now, &mut params);
     Ok((text, params))
+}
+
+/// Every segment with its rule ready to judge by. One whose rule no longer fits the schema is left
+/// as its members are.
+pub(crate) async fn live(ctx: &Ctx) -> Result<Vec<LiveSegment>> {
+    let binding = Binding::load(ctx).await?;
+    let mut live = Vec::with_capacity(binding.segments.len());
+    for segment in &binding.segments {
+        match binding.inlined(&segment.rule) {
+            Ok(rule) => {
+                live.push(LiveSegment { number: segment.number, version: segment.version, rule })
+            }
+            Err(error) => tracing::warn!(segment = segment.name, %error, "bind segment"),
+        }
+    }
+    Ok(live)
 }
 
 /// The audience of a campaign: its segment's rule, or everyone.

@@ -11,6 +11,8 @@ pub mod deliveries;
 mod engines;
 pub mod error;
 pub mod jobs;
+pub mod mailbox;
+pub mod memberships;
 pub mod migrate;
 mod schema;
 pub mod segments;

@@ -1,5 +1,9 @@
 //! Background work. Everything the hub does by itself is in the list of `run_job`, on one screen.
 
+mod evaluate_segment;
+mod judge_customers;
+mod refresh_segments;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +11,8 @@ use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Error as StoreError;
 use tidings_store::campaigns::SEND_CAMPAIGN;
 use tidings_store::jobs::{Job, Next};
+use tidings_store::memberships::{JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
+use tidings_store::segments::EVALUATE_SEGMENT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -21,6 +27,9 @@ const LOOK_EVERY_SECS: i64 = 2;
 async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
     match job.kind.as_str() {
         SEND_CAMPAIGN => crate::deliveries::run(ctx, job, stop).await,
+        JUDGE_CUSTOMERS => judge_customers::run(ctx, job, stop).await,
+        EVALUATE_SEGMENT => evaluate_segment::run(ctx, job, stop).await,
+        REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         other => Ok(Next::Failed(format!("no such kind of job: {other}"))),
     }
 }
@@ -81,19 +90,30 @@ async fn claim_all(
     stop: &watch::Receiver<bool>,
 ) -> Result<()> {
     let ctx = hub.ctx(id).await?;
+    if ctx.workspace.has_dirty_customers().await? {
+        ctx.workspace.add_job(JUDGE_CUSTOMERS, "all", ctx.now()).await?;
+    }
     loop {
         if running.len() >= AT_ONCE {
             hub.wake(id, Timestamp::now().plus_ms(50));
             return Ok(());
         }
-        let Some(job) = ctx.workspace.claim_job(hub.node).await? else { break };
+        // Looked for before it is claimed, because a look costs the writer nothing.
+        match ctx.workspace.next_due_job().await? {
+            Some(at) if at <= Timestamp::now() => {}
+            Some(at) => {
+                hub.wake(id, at);
+                return Ok(());
+            }
+            None => return Ok(()),
+        }
+        let Some(job) = ctx.workspace.claim_job(hub.node).await? else {
+            hub.wake(id, Timestamp::now().plus_ms(20));
+            return Ok(());
+        };
         let (ctx, stop) = (ctx.clone(), stop.clone());
         running.spawn(async move { run_claimed(&ctx, job, &stop).await });
     }
-    if let Some(at) = ctx.workspace.next_due_job().await? {
-        hub.wake(id, at);
-    }
-    Ok(())
 }
 
 /// Runs a claimed job and lets go of it.

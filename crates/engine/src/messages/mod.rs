@@ -13,6 +13,7 @@ use tidings_store::customers::Customer;
 use tidings_store::templates::TemplateDraft;
 
 pub use data::customer_value;
+pub use rewrite::links as links_of;
 
 use crate::links::{Link, LinkKeys, Purpose};
 use crate::{Error, Fault, Result};
