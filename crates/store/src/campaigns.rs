@@ -164,6 +164,12 @@ static CANCEL: Sql = Sql::reference(
     "update {s}campaigns set state = 6, finished_at = ?2
      where id = ?1 and state in (1, 2, 3, 4) returning number",
 );
+/// A slice that is being frozen holds its shard's row: it is waited for here, and the next one
+/// finds that nothing is left.
+static CLOSE_SHARDS: Sql = Sql::reference(
+    "close_campaign_shards",
+    "update {s}campaign_shards set next = high where campaign_number = ?1",
+);
 static CANCEL_DUE: Sql = Sql::fan_out(
     "cancel_due_deliveries",
     "update {s}deliveries set state = 8, finished_at = ?2 where campaign_number = ?1 and state = 0",
@@ -482,6 +488,7 @@ impl Workspace {
                     return Ok(false);
                 };
                 let number: i32 = row.small(0)?;
+                tx.execute(&CLOSE_SHARDS, crate::params![number]).await?;
                 tx.execute(&CANCEL_DUE, crate::params![number, at]).await?;
                 Ok(true)
             })

@@ -482,13 +482,14 @@ impl Workspace {
                     Dialect::Postgres => SLICE_BUCKETS,
                 };
                 let to = (shard.next + width).min(shard.high);
+                let params = crate::params![campaign, shard.shard, shard.next, to];
+                if tx.execute(&MOVE_SHARD, params).await? == 0 {
+                    // The campaign was cancelled, which leaves nothing to freeze.
+                    return Ok(Shard { next: shard.high, ..shard });
+                }
                 let people =
                     slice_customers(tx, &condition.0, &condition.1, shard.next, to).await?;
                 freeze_slice(tx, campaign, class, people, at).await?;
-                let params = crate::params![campaign, shard.shard, shard.next, to];
-                if tx.execute(&MOVE_SHARD, params).await? == 0 {
-                    return Err(Error::Fenced);
-                }
                 Ok(Shard { next: to, ..shard })
             })
         })

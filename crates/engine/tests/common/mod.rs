@@ -1,0 +1,176 @@
+//! A hub of its own with a mail sink, on either engine.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tidings_domain::campaign::{CampaignState, MessageClass};
+use tidings_domain::change::{
+    Change, CustomerRef, FieldChange, Identity, IdentityKind, UpsertCustomer,
+};
+use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::value::Kind;
+use tidings_domain::{CampaignId, Clock, Timestamp};
+use tidings_engine::campaigns::Progress;
+use tidings_engine::{Ctx, Hub, Settings, campaigns, changes, segments, templates};
+use tidings_store::campaigns::{CampaignDraft, Counts, Sender};
+use tidings_store::templates::TemplateDraft;
+use tidings_store::{Home, Store};
+use tidings_testkit::mail_sink::{MailSink, Script};
+use tokio::sync::watch;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A running hub, its mail sink and its clock.
+pub struct Sending {
+    pub ctx: Ctx,
+    pub sink: MailSink,
+    pub clock: Clock,
+    stop: watch::Sender<bool>,
+    _folder: tempfile::TempDir,
+}
+
+async fn fresh_database() -> String {
+    let url = std::env::var("TIDINGS_TEST_POSTGRES")
+        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
+    let (client, connection) =
+        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
+    let driver = tokio::spawn(connection);
+    let name = format!("e{}", uuid::Uuid::now_v7().simple());
+    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
+    drop(client);
+    driver.await.expect("the driver ends").expect("the connection ends");
+    let at = url.rfind('/').expect("the URL names a database");
+    format!("{}/{name}", &url[..at])
+}
+
+impl Sending {
+    pub async fn on(engine: Engine, script: Script) -> Sending {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = match engine {
+            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
+            Engine::Postgres => Home::Server { url: fresh_database().await, connections: 12 },
+        };
+        let store = Arc::new(Store::open(&home).await.expect("open the store"));
+        let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
+        let sink = MailSink::start(script).await;
+        let clock = Clock::fixed(Timestamp::now());
+        let settings = Settings {
+            data_dir: folder.path().to_owned(),
+            public_url: "http://127.0.0.1:9".to_owned(),
+            smtp_url: Some(sink.url()),
+            smtp_open_max: 8,
+            master_key: [7; 32],
+            demo: false,
+        };
+        let hub = Hub::new(store, settings, clock.clone());
+        let ctx = hub.ctx(workspace.row.id).await.expect("a context");
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(tidings_engine::jobs::run(hub, stopped));
+        ctx.workspace.add_attribute("name", Kind::Text, ctx.now()).await.expect("an attribute");
+        Sending { ctx, sink, clock, stop, _folder: folder }
+    }
+
+    /// Customers `c0@mail.example`, `c1@…` with names.
+    pub async fn customers(&self, count: usize) {
+        let changes = (0..count)
+            .map(|at| {
+                Change::UpsertCustomer(UpsertCustomer {
+                    external_id: Some(at.to_string()),
+                    email: Some(format!("c{at}@mail.example")),
+                    attributes: vec![(
+                        "name".to_owned(),
+                        FieldChange::SetJson(json!(format!("Name{at}"))),
+                    )],
+                    ..UpsertCustomer::default()
+                })
+            })
+            .collect();
+        changes::apply(&self.ctx, changes).await.expect("customers");
+    }
+
+    pub async fn consent(&self, who: Range<usize>, granted: bool) {
+        let state = if granted { ConsentState::Granted } else { ConsentState::Withdrawn };
+        let changes = who
+            .map(|at| Change::ChangeConsent {
+                customer: CustomerRef::Identity(Identity {
+                    kind: IdentityKind::ExternalId,
+                    value: at.to_string(),
+                }),
+                channel: Channel::Email,
+                topic: String::new(),
+                state,
+                source: "test".to_owned(),
+            })
+            .collect();
+        changes::apply(&self.ctx, changes).await.expect("consents");
+    }
+
+    /// A draft to a rule's customers, or to everyone.
+    pub async fn campaign(
+        &self,
+        class: MessageClass,
+        rule: Option<serde_json::Value>,
+    ) -> CampaignId {
+        let name = format!("n{}", uuid::Uuid::now_v7());
+        let segment = match rule {
+            Some(rule) => Some(segments::create(&self.ctx, &name, &rule).await.expect("a segment")),
+            None => None,
+        };
+        let template = TemplateDraft {
+            name: name.clone(),
+            subject: "Hello {{ customer.name }}".to_owned(),
+            html: "<body>Hi {{ customer.name }}, <a href=\"https://shop.example/?a=1&amp;b=2\">look</a> \
+                   <a href=\"{{ unsubscribe_url }}\">stop</a></body>"
+                .to_owned(),
+            text: String::new(),
+        };
+        let template = templates::create(&self.ctx, template).await.expect("a template");
+        let draft = CampaignDraft {
+            name,
+            segment,
+            template,
+            sender: Sender {
+                name: "Shop".to_owned(),
+                address: "shop@shop.example".to_owned(),
+                reply_to: None,
+            },
+            class,
+            scheduled_at: None,
+        };
+        campaigns::create(&self.ctx, draft).await.expect("a campaign")
+    }
+
+    /// Waits until a campaign has a state, for as long as a test may take.
+    pub async fn until(&self, id: CampaignId, state: CampaignState) -> Progress {
+        self.wait(id, |progress| progress.campaign.state == state).await
+    }
+
+    pub async fn until_counts(&self, id: CampaignId, met: impl Fn(&Counts) -> bool) -> Progress {
+        self.wait(id, |progress| met(&progress.counts)).await
+    }
+
+    async fn wait(&self, id: CampaignId, met: impl Fn(&Progress) -> bool) -> Progress {
+        let mut last = None;
+        for _ in 0..6_000 {
+            let progress = campaigns::progress(&self.ctx, id).await.expect("progress");
+            if met(&progress) {
+                return progress;
+            }
+            last = Some((progress.campaign.state, progress.counts));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the campaign stays at {last:?}");
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+    }
+}
