@@ -119,7 +119,7 @@ export function list<T>(url: () => string | null, limit = 50): Listed<T> {
       const address = url()
       if (address && cursor && !loading) await fetchPage(address, cursor)
     },
-    reload() { again += 1 },
+    reload() { again = untrack(() => again) + 1 },
   }
 }
 

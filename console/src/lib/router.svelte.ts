@@ -1,42 +1,52 @@
 /** A router in one file: the address below `/console`, as state. */
+import { untrack } from 'svelte'
 
 export const BASE = '/console'
 
-function read() {
-  const { pathname, search } = window.location
-  return { path: pathname.startsWith(BASE) ? pathname.slice(BASE.length) || '/' : '/', query: new URLSearchParams(search) }
+function read(): string {
+  const { pathname } = window.location
+  return pathname.startsWith(BASE) ? pathname.slice(BASE.length) || '/' : '/'
 }
 
-let here = $state.raw(read())
+let path = $state(read())
+let visit = $state(0)
 /** Asked before leaving a screen with unsaved work; answers whether to go. */
 let guard: (() => boolean) | null = null
 
 export const route = {
-  get path() { return here.path },
-  get query() { return here.query },
+  get path() { return path },
+  /** Changes with every visit, so that going to the screen one is on begins it afresh. */
+  get visit() { return visit },
+  /** Not state: a screen reads it when it starts, and keeps it up to date from then on. */
+  get query() { return new URLSearchParams(window.location.search) },
   /** The parts between the slashes: `/customers/42` is `['customers', '42']`. */
-  get parts() { return here.path.split('/').filter(Boolean).map(decodeURIComponent) },
+  get parts() { return path.split('/').filter(Boolean).map(decodeURIComponent) },
 }
 
 /** Address of a screen, for `href`. */
-export function to(path: string): string {
-  return BASE + path
+export function to(screen: string): string {
+  return BASE + screen
 }
 
-export function go(path: string, options: { replace?: boolean } = {}) {
-  if (!options.replace && guard && !guard()) return
-  if (options.replace) history.replaceState(null, '', to(path))
-  else {
-    guard = null
-    history.pushState(null, '', to(path))
-  }
-  const before = here.path
-  here = read()
-  if (here.path !== before) {
-    window.scrollTo(0, 0)
-    // A new screen starts at its heading, for the keyboard and for screen readers.
-    requestAnimationFrame(() => document.querySelector<HTMLElement>('main')?.focus({ preventScroll: true }))
-  }
+/** Leads to a screen. */
+export function go(next: string) {
+  if (guard && !guard()) return
+  guard = null
+  history.pushState(null, '', to(next))
+  arrive()
+  window.scrollTo(0, 0)
+  // A new screen starts at its beginning, for the keyboard and for screen readers.
+  requestAnimationFrame(() => document.querySelector<HTMLElement>('main')?.focus({ preventScroll: true }))
+}
+
+/** Keeps the address in step with what a screen shows, without leaving it. */
+export function note(query: string) {
+  if (to(query) !== window.location.pathname + window.location.search) history.replaceState(null, '', to(query))
+}
+
+function arrive() {
+  path = read()
+  visit = untrack(() => visit) + 1
 }
 
 /** Keeps somebody from losing what they typed. Call it in an effect with a function that says whether there is unsaved work. */
@@ -56,7 +66,7 @@ export function saved() {
   guard = null
 }
 
-window.addEventListener('popstate', () => { here = read() })
+window.addEventListener('popstate', arrive)
 
 document.addEventListener('click', (event) => {
   if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return
