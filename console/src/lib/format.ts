@@ -104,7 +104,7 @@ export function intoZone(at: string, timeZone: string): string {
 export function value(content: Value | undefined, kind?: Kind): string {
   if (content === null || content === undefined || content === '') return '–'
   if (typeof content === 'boolean') return content ? 'Yes' : 'No'
-  if (Array.isArray(content)) return content.join(', ')
+  if (Array.isArray(content)) return content.join(', ') || '–'
   if (kind === 'timestamp') return dateTime(String(content))
   if (kind === 'integer') return number(Number(content))
   return String(content)
