@@ -22,7 +22,7 @@ export function choices(columns: ImportColumn[], mapping: ImportMapping | null):
 
 /** A name for a new attribute from a column's header: `Last order (€)` is `last_order`. */
 export function attributeName(header: string | null, index: number): string {
-  const name = (header ?? '').normalize('NFKD').replace(/[\u0300-\u036f]/g, '').toLowerCase().replace(/[^a-z0-9]+/g, '_').replace(/^_+|_+$/g, '')
+  const name = (header ?? '').toLowerCase().replaceAll('ß', 'ss').replaceAll('ø', 'o').replaceAll('ł', 'l').normalize('NFKD').replace(/[\u0300-\u036f]/g, '').replace(/[^a-z0-9]+/g, '_').replace(/^_+|_+$/g, '')
   return /^[a-z]/.test(name) ? name.slice(0, 60) : `column_${index + 1}`
 }
 
