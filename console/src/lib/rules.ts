@@ -13,9 +13,11 @@ export interface AttributeNode extends Base { type: 'attribute'; name: string; o
 export interface NamedNode extends Base { type: 'tag' | 'group' | 'segment'; name: string }
 export interface EventNode extends Base { type: 'event'; name: string; op: string; count: number; within: string; where: Where[] }
 export interface TableNode extends Base { type: 'table'; name: string; where: Where[]; aggregate: Aggregate; field: string; op: string; value: RuleValue }
+/** Agreed, or took it back, on a channel (and topic, where one is named). */
+export interface ConsentNode extends Base { type: 'consent'; name: string; topic: string; state: 'granted' | 'withdrawn' }
 /** A condition that the builder does not know; kept as it is. */
 export interface OtherNode extends Base { type: 'other'; json: unknown }
-export type Node = GroupNode | AttributeNode | NamedNode | EventNode | TableNode | OtherNode
+export type Node = GroupNode | AttributeNode | NamedNode | EventNode | TableNode | ConsentNode | OtherNode
 
 export const AGGREGATES = ['count', 'sum', 'avg', 'min', 'max'] as const
 export type Aggregate = (typeof AGGREGATES)[number]
@@ -50,7 +52,7 @@ const OPS: Record<'text' | 'number' | 'date' | 'boolean' | 'list', string[]> = {
   number: ['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'exists'],
   date: ['before', 'after', 'within', 'anniversary_within', 'eq', 'exists'],
   boolean: ['eq', 'exists'],
-  list: ['contains', 'in', 'exists'],
+  list: ['contains', 'exists'],
 }
 
 function family(kind: Kind): keyof typeof OPS {
@@ -92,7 +94,7 @@ export function complete(node: Node): boolean {
     case 'tag': case 'group': case 'segment': return node.name !== ''
     case 'event': return node.name !== '' && node.where.every((where) => where.name !== '' && filled(where.value))
     case 'table': return node.name !== '' && filled(node.value) && (node.aggregate === 'count' || node.field !== '') && node.where.every((where) => where.name !== '' && filled(where.value))
-    case 'other': return true
+    case 'consent': case 'other': return true
   }
 }
 
@@ -112,28 +114,39 @@ export function toRule(node: Node, paths?: Map<string, number>, path = 'rule'): 
   switch (node.type) {
     case 'all': case 'any':
       return { [node.type]: node.children.map((child, index) => toRule(child, paths, `${path}.${node.type}[${index}]`)) }
-    case 'attribute': return { attribute: node.name, op: node.op, value: node.value }
+    case 'attribute': return { attribute: node.name, ...test(node) }
     case 'tag': case 'group': case 'segment': return { [node.type]: node.name }
     case 'event': {
       const json: Json = { event: node.name }
-      if (node.where.length) json.where = node.where.map(({ name, op, value }) => ({ property: name, op, value: guess(value) }))
+      if (node.where.length) json.where = node.where.map((where) => ({ property: where.name, ...test({ op: where.op, value: guess(where) }) }))
       if (node.within) json.within = node.within
       json.count = { [node.op]: node.count }
       return json
     }
     case 'table': {
       const json: Json = { table: node.name }
-      if (node.where.length) json.where = node.where.map(({ name, op, value }) => ({ field: name, op, value }))
+      if (node.where.length) json.where = node.where.map((where) => ({ field: where.name, ...test(where) }))
       if (node.aggregate === 'count') json.count = { [node.op]: Number(node.value) }
       else { json[node.aggregate] = node.field; json[node.op] = node.value }
       return json
     }
+    case 'consent': return { consent: node.name, ...(node.topic ? { topic: node.topic } : {}), state: node.state }
     case 'other': return node.json as Json
   }
 }
 
-/** Properties of events have no declared kind: what looks like a number or a truth value is one. */
-function guess(value: RuleValue): RuleValue {
+function test({ op, value }: { op: string; value: RuleValue }): Json {
+  return op === 'exists' ? { op } : { op, value }
+}
+
+/** Properties of events have no declared kind: where it is compared as a whole, what looks like a number or a truth value is one. */
+function guess({ op, value }: { op: string; value: RuleValue }): RuleValue {
+  if (!['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in'].includes(op)) return value
+  if (Array.isArray(value)) return value.map(scalar) as string[]
+  return scalar(value)
+}
+
+function scalar<T extends RuleValue>(value: T): T | number | boolean {
   if (typeof value !== 'string') return value
   if (value === 'true' || value === 'false') return value === 'true'
   return value.trim() !== '' && String(Number(value)) === value.trim() ? Number(value) : value
@@ -158,6 +171,9 @@ export function fromRule(json: unknown): Node {
   }
   for (const type of NAMED) {
     if (typeof rule[type] === 'string' && only(type)) return { id, type, negate: false, name: rule[type] }
+  }
+  if (typeof rule.consent === 'string' && only('consent', 'topic', 'state')) {
+    return { id, type: 'consent', negate: false, name: rule.consent, topic: String(rule.topic ?? ''), state: rule.state === 'withdrawn' ? 'withdrawn' : 'granted' }
   }
   if (typeof rule.event === 'string' && only('event', 'where', 'within', 'count')) {
     const [op = 'gte', count = 1] = Object.entries((rule.count ?? { gte: 1 }) as Json)[0] ?? []
@@ -230,6 +246,7 @@ export function describe(node: Node, depth = 0): string {
     case 'tag': return `${not ? 'no tag' : 'tag'} ${node.name}`
     case 'group': return `${not ? 'not in' : 'in'} group ${node.name}`
     case 'segment': return `${not ? 'not in' : 'in'} segment ${node.name}`
+    case 'consent': return `${not ? 'not ' : ''}${node.state === 'granted' ? 'agreed to' : 'withdrew'} ${node.name}${node.topic ? ` (${node.topic})` : ''}`
     case 'event': return `${not ? 'did not' : 'did'} ${node.name} ${COUNT_OPS[node.op] ?? node.op} ${node.count}×${node.within ? ` in ${plain(node.within)}` : ''}`
     case 'table': return `${not ? 'not ' : ''}${node.aggregate}${node.field ? ` of ${node.field}` : ''} in ${node.name} ${COUNT_OPS[node.op] ?? node.op} ${plain(node.value)}`
     case 'other': return JSON.stringify(node.json)
