@@ -1,0 +1,222 @@
+/** Shapes of the `/v1` API as the console uses them. Times are RFC 3339 strings, decimals and money strings, ids UUID strings. */
+
+export type Role = 'admin' | 'editor' | 'viewer'
+
+export interface Workspace { slug: string; name: string; role: Role; time_zone: string }
+
+export interface Session {
+  user: { mail: string; name: string | null }
+  csrf: string
+  workspaces: Workspace[]
+  demo: boolean
+}
+
+export interface Page<T> { items: T[]; next: string | null }
+
+export interface Fault { path?: string; code?: string; message: string; line?: number; column?: number }
+
+export type Kind =
+  | 'text' | 'integer' | 'decimal' | 'boolean' | 'date' | 'timestamp' | 'list'
+  | 'email' | 'phone' | 'country' | 'language' | 'money'
+
+export const KINDS: Kind[] = [
+  'text', 'integer', 'decimal', 'boolean', 'date', 'timestamp', 'list', 'email', 'phone', 'country', 'language', 'money',
+]
+
+export interface Attribute {
+  number: number
+  name: string
+  label?: string | null
+  kind: Kind
+  scale?: number | null
+  currency?: string | null
+  built_in?: boolean
+}
+
+export interface Table { number: number; name: string; owner: 'customer' | 'none'; key: string; fields: Attribute[] }
+
+export type Value = string | number | boolean | string[] | null
+
+export interface CustomerSummary {
+  id: string
+  system_id: number
+  external_id: string | null
+  email: string | null
+  phone: string | null
+  attributes: Record<string, Value>
+  tags: { tag: string; until: string | null }[]
+  created_at: string
+  updated_at: string
+}
+
+export interface Consent { channel: string; topic: string | null; state: 'granted' | 'withdrawn'; at: string; source: string | null }
+
+export interface Customer extends CustomerSummary {
+  groups: string[]
+  consents: Consent[]
+  suppressed: { reason: string; at: string } | null
+  segments: { id: string; name: string; since: string | null }[]
+  extra?: Record<string, unknown> | null
+}
+
+export interface CustomerEvent {
+  id: string
+  name: string
+  at: string
+  properties: Record<string, unknown> | null
+  campaign: { id: string; name: string } | null
+  delivery_id: string | null
+}
+
+export interface TableRecord { key: string; fields: Record<string, Value>; updated_at: string }
+
+export interface ImportColumn {
+  index: number
+  header: string | null
+  samples: string[]
+  suggestion: { to: string; create?: NewAttribute | null } | null
+}
+
+export interface NewAttribute { kind: Kind; scale?: number; currency?: string }
+
+export interface ColumnMapping { column: string | number; to: string; create?: NewAttribute }
+
+export interface ImportMapping { columns: ColumnMapping[]; mode: 'upsert' | 'update'; match?: string | null }
+
+export interface Import {
+  id: string
+  number: number
+  filename: string
+  state: 'draft' | 'queued' | 'running' | 'done' | 'failed' | 'cancelled'
+  bytes_total: number
+  bytes_done: number
+  rows: { read: number; created: number; updated: number; unchanged: number; refused: number }
+  layout: { encoding: string; bom: boolean; delimiter: string; quote: string | null; header: boolean; line_ending: string } | null
+  columns: ImportColumn[]
+  mapping: ImportMapping | null
+  table: string | null
+  error: string | null
+  created_at: string
+  started_at: string | null
+  finished_at: string | null
+  rows_per_second: number | null
+}
+
+export interface Refusal { row: number; line: number; column: string | null; code: string; message: string; text: string | null }
+
+export interface Segment {
+  id: string
+  number: number
+  name: string
+  rule: unknown
+  size: number | null
+  evaluating: boolean
+  updated_at: string
+}
+
+export interface RuleField { name: string; kind: Kind; ops: string[] }
+
+export interface RuleFields {
+  attributes: RuleField[]
+  tags: string[]
+  groups: string[]
+  segments: string[]
+  events: { name: string; properties: string[] }[]
+  tables: { name: string; fields: RuleField[] }[]
+}
+
+export interface Count { count: number; of: number; took_ms: number }
+
+export interface TemplateSummary { id: string; number: number; name: string; subject: string; version: number; updated_at: string }
+
+export interface Template extends TemplateSummary { html: string; text: string | null }
+
+export interface Preview { subject: string; html: string; text: string | null; customer: CustomerSummary | null }
+
+export interface Sender { name: string; address: string; reply_to?: string | null }
+
+export type CampaignState = 'draft' | 'scheduled' | 'preparing' | 'sending' | 'paused' | 'done' | 'cancelled'
+
+export type DeliveryState = 'due' | 'in_flight' | 'sent' | 'failed' | 'bounced' | 'skipped' | 'uncertain' | 'cancelled'
+
+export type Counts = { audience: number; opened: number; clicked: number; unsubscribed: number } & Record<DeliveryState, number>
+
+export interface Campaign {
+  id: string
+  number: number
+  name: string
+  state: CampaignState
+  segment: { id: string; name: string } | null
+  template: { id: string; name: string; version: number }
+  sender: Sender
+  class: 'marketing' | 'transactional'
+  scheduled_at: string | null
+  started_at: string | null
+  finished_at: string | null
+  counts: Counts
+  rate_per_second: number | null
+  created_at: string
+}
+
+export interface Review {
+  audience: number
+  will_send: number
+  skipped: Record<string, number>
+  sample: Preview | null
+  problems: { level: 'error' | 'warning'; message: string; fix: string | null }[]
+  mail_ready: boolean
+}
+
+export interface Progress {
+  state: CampaignState
+  counts: Counts
+  rate_per_second: number | null
+  eta_seconds: number | null
+  per_minute: { at: string; sent: number }[]
+  links: { url: string; clicks: number; unique_clicks: number }[]
+  reasons: { state: DeliveryState; reason: string | null; count: number }[]
+}
+
+export interface Delivery {
+  id: string
+  customer: { id: string; email: string | null; external_id: string | null }
+  state: DeliveryState
+  reason: string | null
+  reply: string | null
+  attempts: number
+  next_attempt_at: string | null
+  sent_at: string | null
+  opened_at: string | null
+  clicked_at: string | null
+  message_id: string | null
+}
+
+export interface MailSummary { id: string; to: string; from: string; subject: string; received_at: string; read: boolean }
+
+export interface Mail extends MailSummary {
+  html: string | null
+  text: string | null
+  headers: [string, string][]
+  links: string[]
+  customer: CustomerSummary | null
+}
+
+export interface Overview {
+  customers: number
+  reachable_by_email: number
+  events_24h: number
+  segments: { id: string; name: string; size: number | null }[]
+  campaigns: Pick<Campaign, 'id' | 'name' | 'state' | 'counts'>[]
+  imports: Import[]
+  sent_by_day: { day: string; sent: number; opened: number; clicked: number }[]
+  sending_paused: boolean
+  mail_ready: boolean
+}
+
+export interface Group { id: string; number: number; name: string; size: number }
+
+export interface Suppression { channel: string; address: string; reason: string | null; at?: string | null; created_at?: string | null }
+
+export interface Token { id: string; name: string; scopes: string[]; token?: string; created_at?: string | null; last_used_at?: string | null }
+
+export interface User { mail: string; role: Role; name?: string | null; password?: string }
