@@ -8,6 +8,7 @@ pub mod changes;
 pub mod deliveries;
 pub mod error;
 pub mod hub;
+pub mod imports;
 pub mod jobs;
 pub mod links;
 pub mod mailbox;

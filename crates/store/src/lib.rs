@@ -10,6 +10,7 @@ pub mod customers;
 pub mod deliveries;
 mod engines;
 pub mod error;
+pub mod imports;
 pub mod jobs;
 pub mod mailbox;
 pub mod memberships;

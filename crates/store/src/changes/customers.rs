@@ -48,18 +48,32 @@ pub(super) async fn apply(
     changes: &[Change],
     dirty: &mut Dirty,
 ) -> Result<Vec<Outcome>> {
-    let prepared: Vec<Result<Prepared, Refusal>> = changes
+    let prepared = prepare_all(&how.schema, changes);
+    apply_prepared(tx, how, &prepared, dirty).await
+}
+
+/// Checks upserts against the schema; needs no database.
+pub(super) fn prepare_all(schema: &Schema, changes: &[Change]) -> Vec<Result<Prepared, Refusal>> {
+    changes
         .iter()
         .map(|change| match change {
-            Change::UpsertCustomer(upsert) => prepare(&how.schema, upsert),
+            Change::UpsertCustomer(upsert) => prepare(schema, upsert),
             _ => Err(Refusal::new("internal", "", "not an upsert of a customer")),
         })
-        .collect();
+        .collect()
+}
+
+pub(super) async fn apply_prepared(
+    tx: &mut Tx,
+    how: &mut Applying,
+    prepared: &[Result<Prepared, Refusal>],
+    dirty: &mut Dirty,
+) -> Result<Vec<Outcome>> {
     // Another node may take an identity between our look and our insert. Then its customer is the
     // winner and we look again; the rows we already wrote point at the ids they still have.
     for _ in 0..4 {
-        let mut batch = Batch::load(tx, how, &prepared).await?;
-        let done = batch.work(&how.schema, &prepared);
+        let mut batch = Batch::load(tx, how, prepared).await?;
+        let done = batch.work(&how.schema, prepared);
         if !batch.claim_identities(tx).await? {
             continue;
         }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use tidings_domain::change::{Change, CustomerRef, Identity, Outcome, Refusal};
 use tidings_domain::schema::Schema;
+use tidings_domain::upsert::Prepared;
 use tidings_domain::{Bucket, CustomerId, Timestamp, bucket_of, identity_bucket};
 
 use crate::Result;
@@ -60,6 +61,73 @@ pub async fn apply(tx: &mut Tx, how: &mut Applying, changes: &[Change]) -> Resul
         dirty.write(tx, how.at).await?;
     }
     Ok(outcomes)
+}
+
+/// Changes that were checked against a schema before their transaction began, so that the writer's
+/// turn is spent on writing alone.
+#[derive(Debug)]
+pub enum Ready {
+    Customers { schema: Arc<Schema>, upserts: Vec<Result<Prepared, Refusal>> },
+    Others { schema: Arc<Schema>, changes: Vec<Change> },
+}
+
+impl Ready {
+    /// Checks what can be checked without the database.
+    pub fn new(schema: &Arc<Schema>, changes: Vec<Change>) -> Ready {
+        let schema = schema.clone();
+        if changes.iter().all(|change| matches!(change, Change::UpsertCustomer(_))) {
+            Ready::Customers { upserts: customers::prepare_all(&schema, &changes), schema }
+        } else {
+            Ready::Others { schema, changes }
+        }
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Ready::Customers { upserts, .. } => upserts.len(),
+            Ready::Others { changes, .. } => changes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many customers it may create.
+    pub(crate) fn upserts(&self) -> usize {
+        match self {
+            Ready::Customers { upserts, .. } => upserts.len(),
+            Ready::Others { changes, .. } => {
+                changes.iter().filter(|change| matches!(change, Change::UpsertCustomer(_))).count()
+            }
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        match self {
+            Ready::Customers { schema, .. } | Ready::Others { schema, .. } => schema,
+        }
+    }
+}
+
+/// Applies changes that are ready, in their order; `how` carries the schema they were checked by.
+pub(crate) async fn apply_ready(
+    tx: &mut Tx,
+    how: &mut Applying,
+    ready: &Ready,
+) -> Result<Vec<Outcome>> {
+    match ready {
+        Ready::Others { changes, .. } => apply(tx, how, changes).await,
+        Ready::Customers { upserts, .. } => {
+            let mut dirty = Dirty::default();
+            let outcomes = customers::apply_prepared(tx, how, upserts, &mut dirty).await?;
+            if how.judge {
+                dirty.write(tx, how.at).await?;
+            }
+            Ok(outcomes)
+        }
+    }
 }
 
 /// What has changed of whom, for the judging that follows.

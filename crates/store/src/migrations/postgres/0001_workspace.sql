@@ -268,7 +268,6 @@ create table {s}imports (
   number integer primary key not null,
   id uuid not null unique,
   filename text collate "C" not null,
-  uuid text collate "C" not null,
   target_table text collate "C",
   state text collate "C" not null,
   layout text collate "C" not null,
@@ -295,7 +294,7 @@ create table {s}import_refusals (
   column_name text collate "C" not null,
   code text collate "C" not null,
   message text collate "C" not null,
-  raw text collate "C" not null,
+  raw bytea not null,
   primary key (import_number, row_number)
 );
 

@@ -266,7 +266,6 @@ create table imports (
   number integer primary key not null,
   id blob not null unique,
   filename text not null,
-  blob text not null,
   target_table text,
   state text not null,
   layout text not null,
@@ -293,7 +292,7 @@ create table import_refusals (
   column_name text not null,
   code text not null,
   message text not null,
-  raw text not null,
+  raw blob not null,
   primary key (import_number, row_number)
 ) without rowid;
 

@@ -1,0 +1,351 @@
+//! Which column of a file means what: the mapping as people and programs give it, and the one that
+//! is suggested from the names in the header and the first rows.
+
+mod kinds;
+mod names;
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use tidings_domain::change::Mode;
+use tidings_domain::schema::{Owner, Schema, Table, checked_attribute_name};
+use tidings_domain::value::Kind;
+
+pub use names::normalised;
+
+/// How the columns of a file become changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// Columns that are not named here are ignored.
+    #[serde(default)]
+    pub columns: Vec<MappedColumn>,
+    #[serde(default)]
+    pub mode: ImportMode,
+    /// The identity that alone names the customer: `external_id`, `email` or `phone`. Without it
+    /// the first known one does.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub match_by: Option<String>,
+}
+
+/// One column of the file and what it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MappedColumn {
+    pub column: ColumnName,
+    /// An attribute or field, `external_id`, `email`, `phone`, `id`, or `ignore`; for a table also
+    /// `key` and `customer.external_id`, `customer.email`, `customer.phone`, `customer.id`.
+    pub to: String,
+    /// Makes the attribute or field first, with this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<NewKind>,
+}
+
+/// A column by its header or by its place, counted from 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ColumnName {
+    Index(usize),
+    Header(String),
+}
+
+/// The kind of an attribute or field to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewKind {
+    pub kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<u8>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+}
+
+impl NewKind {
+    /// The kind, or what is wrong with it.
+    pub fn kind(&self) -> Result<Kind, String> {
+        Kind::from_parts(&self.kind, self.scale, self.currency.as_deref())
+    }
+}
+
+impl From<&Kind> for NewKind {
+    fn from(kind: &Kind) -> NewKind {
+        NewKind {
+            kind: kind.name().to_owned(),
+            scale: kind.scale(),
+            currency: kind.currency().map(str::to_owned),
+        }
+    }
+}
+
+/// Whether rows may make what is not there yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportMode {
+    #[default]
+    Upsert,
+    Update,
+}
+
+impl From<ImportMode> for Mode {
+    fn from(mode: ImportMode) -> Mode {
+        match mode {
+            ImportMode::Upsert => Mode::Upsert,
+            ImportMode::Update => Mode::Update,
+        }
+    }
+}
+
+/// What a column looks like, judged by its name and its first values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suggestion {
+    pub to: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub create: Option<NewKind>,
+}
+
+/// A column of a file: its name, empty without a header, and values of its first rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Sampled<'a> {
+    pub header: &'a str,
+    pub values: &'a [String],
+}
+
+/// One suggestion a column; `None` where nothing can be said. No two columns are led to the same
+/// place.
+pub fn suggest(
+    columns: &[Sampled<'_>],
+    schema: &Schema,
+    table: Option<&Table>,
+) -> Vec<Option<Suggestion>> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let mut suggested: Vec<Option<Suggestion>> = vec![None; columns.len()];
+    // The surest first, so that an exact name is not taken by a guess to its left.
+    for step in [exact, known_name, by_values, weak_name] {
+        for (column, slot) in columns.iter().zip(&mut suggested) {
+            if slot.is_none()
+                && let Some(to) = step(column, schema, table)
+                && taken.insert(to.clone())
+            {
+                *slot = Some(Suggestion { to, create: None });
+            }
+        }
+    }
+    for (column, slot) in columns.iter().zip(&mut suggested) {
+        if slot.is_none()
+            && let Some(name) = new_name(column.header, table, &taken)
+        {
+            taken.insert(name.clone());
+            let kind = kinds::sniff(column.values, names::concept(column.header));
+            *slot = Some(Suggestion { to: name, create: Some(NewKind::from(&kind)) });
+        }
+    }
+    suggested
+}
+
+/// The mapping that follows the suggestions.
+pub fn suggested_mapping(headers: &[String], suggestions: &[Option<Suggestion>]) -> Mapping {
+    let columns = suggestions.iter().zip(headers).enumerate();
+    let columns = columns.map(|(index, (suggestion, header))| MappedColumn {
+        column: match header.as_str() {
+            "" => ColumnName::Index(index),
+            name => ColumnName::Header(name.to_owned()),
+        },
+        to: suggestion.as_ref().map_or_else(|| "ignore".to_owned(), |one| one.to.clone()),
+        create: suggestion.as_ref().and_then(|one| one.create.clone()),
+    });
+    Mapping { columns: columns.collect(), ..Mapping::default() }
+}
+
+fn fields<'s>(
+    schema: &'s Schema,
+    table: Option<&'s Table>,
+) -> &'s [tidings_domain::schema::Attribute] {
+    table.map_or(&schema.attributes, |table| &table.fields)
+}
+
+/// An attribute or field whose name is the header, however it is written.
+fn exact(column: &Sampled<'_>, schema: &Schema, table: Option<&Table>) -> Option<String> {
+    let name = normalised(column.header);
+    if name.is_empty() {
+        return None;
+    }
+    if let Some(field) = fields(schema, table).iter().find(|field| normalised(&field.name) == name)
+    {
+        return Some(field.name.clone());
+    }
+    match (table, name.as_str()) {
+        (Some(_), "key") => Some("key".to_owned()),
+        (Some(table), _) if table.owner == Owner::Customer => {
+            let owned = ["customer.id", "customer.external_id", "customer.email", "customer.phone"];
+            owned.into_iter().find(|own| normalised(own) == name).map(str::to_owned)
+        }
+        (Some(_), _) => None,
+        // The hub's own number, as its exports write it.
+        (None, _) => None,
+    }
+}
+
+/// A name that says in one of a few languages what the column is.
+fn known_name(column: &Sampled<'_>, schema: &Schema, table: Option<&Table>) -> Option<String> {
+    let identity = names::identity(column.header).filter(|identity| match *identity {
+        "email" => kinds::mostly(column.values, &Kind::Email),
+        "phone" => kinds::mostly(column.values, &Kind::Phone),
+        _ => true,
+    });
+    match (identity, table) {
+        (Some(identity), None) => return Some(identity.to_owned()),
+        (Some(identity), Some(table)) if table.owner == Owner::Customer => {
+            return Some(format!("customer.{identity}"));
+        }
+        _ => {}
+    }
+    if let Some(table) = table
+        && names::is_key_of(column.header, &table.name)
+    {
+        return Some("key".to_owned());
+    }
+    let concept = names::concept(column.header)?;
+    let field = fields(schema, table).iter();
+    let mut same = field.filter(|field| names::concept(&field.name) == Some(concept));
+    same.next().map(|field| field.name.clone())
+}
+
+/// Addresses are e-mail addresses whatever the column is called.
+fn by_values(column: &Sampled<'_>, _: &Schema, table: Option<&Table>) -> Option<String> {
+    if names::concept(column.header).is_some() || !kinds::all(column.values, &Kind::Email) {
+        return None;
+    }
+    match table {
+        None => Some("email".to_owned()),
+        Some(table) if table.owner == Owner::Customer => Some("customer.email".to_owned()),
+        Some(_) => None,
+    }
+}
+
+/// `id` alone means a number of theirs, if nothing better does.
+fn weak_name(column: &Sampled<'_>, _: &Schema, table: Option<&Table>) -> Option<String> {
+    let weak = ["id", "nr", "no", "number", "nummer", "numero", "code"];
+    let is_weak = weak.contains(&normalised(column.header).as_str());
+    is_weak.then(|| if table.is_some() { "key" } else { "external_id" }.to_owned())
+}
+
+/// A name for a new attribute: the header in the form that templates can speak of.
+fn new_name(header: &str, table: Option<&Table>, taken: &HashSet<String>) -> Option<String> {
+    let name = names::snake(header);
+    let usable = checked_attribute_name(&name).is_ok() && !taken.contains(&name);
+    let reserved = table.is_some() && name == "key";
+    (usable && !reserved).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidings_domain::schema::Attribute;
+
+    fn attribute(number: i32, name: &str, kind: Kind) -> Attribute {
+        Attribute { number, name: name.to_owned(), kind, column: format!("c_{number}") }
+    }
+
+    fn schema() -> Schema {
+        let attributes =
+            vec![attribute(1, "first_name", Kind::Text), attribute(2, "Land", Kind::Country)];
+        let orders = Table {
+            number: 3,
+            name: "orders".to_owned(),
+            physical: "t_orders_3".to_owned(),
+            owner: Owner::Customer,
+            fields: vec![attribute(4, "total", Kind::Decimal { scale: 2 })],
+        };
+        Schema::new(1, attributes, vec![orders])
+    }
+
+    #[track_caller]
+    fn check(table: Option<&str>, columns: &[(&str, &[&str])], expected: &[&str]) {
+        let schema = schema();
+        let values: Vec<Vec<String>> = columns
+            .iter()
+            .map(|(_, values)| values.iter().map(|v| (*v).to_owned()).collect())
+            .collect();
+        let sampled: Vec<Sampled<'_>> = columns
+            .iter()
+            .zip(&values)
+            .map(|((header, _), values)| Sampled { header, values })
+            .collect();
+        let table = table.and_then(|name| schema.table(name)).map(|table| &**table);
+        let found: Vec<String> = suggest(&sampled, &schema, table)
+            .into_iter()
+            .map(|one| match one {
+                Some(Suggestion { to, create: Some(kind) }) => match kind.scale {
+                    Some(scale) => format!("{to}+{}/{scale}", kind.kind),
+                    None => format!("{to}+{}", kind.kind),
+                },
+                Some(Suggestion { to, create: None }) => to,
+                None => "-".to_owned(),
+            })
+            .collect();
+        assert_eq!(found, expected, "{columns:?}");
+    }
+
+    #[test]
+    fn columns_of_customers_are_recognised_in_several_languages() {
+        let mails: &[&str] = &["ann@example.com", "bo@example.com"];
+        check(
+            None,
+            &[
+                ("Klantnummer", &["1", "2"]),
+                ("E-mailadres", mails),
+                ("Voornaam", &["Ann"]),
+                ("Country code", &["NL"]),
+                ("Geboortedatum", &["1980-02-01", ""]),
+                ("Saldo €", &["12.5", "3.125"]),
+                ("", &["x"]),
+            ],
+            &[
+                "external_id",
+                "email",
+                "first_name",
+                "Land",
+                "geboortedatum+date",
+                "saldo+decimal/3",
+                "-",
+            ],
+        );
+        check(
+            None,
+            &[("Kundennr.", &[]), ("E-Mail-Adresse", mails), ("Prénom", &[])],
+            &["external_id", "email", "first_name"],
+        );
+        check(None, &[("id", &["7"]), ("contact", mails)], &["external_id", "email"]);
+        check(None, &[("id", &[]), ("customer_id", &[])], &["-", "external_id"]);
+    }
+
+    #[test]
+    fn phone_numbers_name_a_customer_only_with_their_country_code() {
+        check(None, &[("Mobile", &["+31612345678"])], &["phone"]);
+        check(None, &[("Mobile", &["0612345678"])], &["mobile+text"]);
+    }
+
+    #[test]
+    fn two_columns_never_lead_to_the_same_place() {
+        let mails: &[&str] = &["ann@example.com"];
+        check(
+            None,
+            &[("email", mails), ("E-mail", mails), ("First name", &["A"]), ("voornaam", &["A"])],
+            &["email", "e_mail+email", "first_name", "voornaam+text"],
+        );
+    }
+
+    #[test]
+    fn columns_of_records_name_key_owner_and_fields() {
+        check(
+            Some("orders"),
+            &[
+                ("Order ID", &["o1"]),
+                ("customer number", &["1"]),
+                ("Total", &["9.95"]),
+                ("placed at", &["2026-01-02T03:04:05Z"]),
+            ],
+            &["key", "customer.external_id", "total", "placed_at+timestamp"],
+        );
+    }
+}
