@@ -6,9 +6,15 @@ use crate::sql::Sql;
 /// The statements over a workspace's tables: one line a module.
 pub fn workspace() -> Vec<&'static Sql> {
     let mut all = crate::changes::SQLS.concat();
+    all.extend(crate::campaigns::SQL);
     all.extend(crate::customers::SQL);
+    all.extend(crate::deliveries::SQL);
     all.extend(crate::jobs::SQL);
+    all.extend(crate::mailbox::SQL);
+    all.extend(crate::memberships::SQL);
     all.extend(crate::schema::SQL);
+    all.extend(crate::segments::SQL);
+    all.extend(crate::templates::SQL);
     all
 }
 

@@ -21,7 +21,6 @@ const IN_STATEMENTS: &[&str] = &[
     "merge into",
     "grouping sets",
     "with recursive",
-    "lateral",
     "truncate ",
     "like '%",
 ];
