@@ -75,8 +75,9 @@ static DONE: Sql = Sql::reference(
 );
 static LET_GO: Sql = Sql::reference(
     "let_go_of_job",
-    "update {s}jobs set state = 'due', owner = null, lease_until = null, error = ?4,
-       attempts = case when ?4 is null then 0 else attempts end,
+    "update {s}jobs set state = 'due', owner = null, lease_until = null,
+       error = cast(?4 as text),
+       attempts = case when cast(?4 as text) is null then 0 else attempts end,
        due_at = case when due_at < ?3 then due_at else ?3 end
      where id = ?1 and lease_epoch = ?2 and state = 'running'",
 );

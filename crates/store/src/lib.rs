@@ -10,6 +10,8 @@ pub mod customers;
 pub mod deliveries;
 mod engines;
 pub mod error;
+#[cfg(test)]
+mod guard;
 pub mod imports;
 pub mod jobs;
 pub mod mailbox;
@@ -18,6 +20,7 @@ pub mod migrate;
 mod schema;
 pub mod segments;
 pub mod sql;
+pub mod statements;
 mod store;
 pub mod system;
 pub mod templates;

@@ -314,3 +314,5 @@ fn unknown_customer() -> Outcome {
 }
 
 pub(crate) static SQL: &[&Sql] = &[&BY_SYSTEM_ID];
+/// The statements of this folder, one list a file.
+pub(crate) static SQLS: &[&[&Sql]] = &[SQL, customers::SQL, events::SQL, marks::SQL];

@@ -1,7 +1,6 @@
 //! A fresh workspace on each engine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidings_store::{Home, Store, Workspace};
 
@@ -20,14 +19,12 @@ pub struct TestStore {
     _folder: tempfile::TempDir,
 }
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
-
 impl TestStore {
     pub async fn on(engine: Engine) -> TestStore {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = match engine {
             Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-            _ => Home::Server { url: fresh_database().await, connections: 8 },
+            _ => Home::Server { url: crate::database::fresh().await, connections: 8 },
         };
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store
@@ -36,21 +33,6 @@ impl TestStore {
             .expect("create a workspace");
         TestStore { store, workspace, _folder: folder }
     }
-}
-
-/// A database of its own on the server that `TIDINGS_TEST_POSTGRES` names.
-async fn fresh_database() -> String {
-    let url = std::env::var("TIDINGS_TEST_POSTGRES")
-        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
-    let (client, connection) =
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
-    let driver = tokio::spawn(connection);
-    let name = format!("t{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
-    drop(client);
-    driver.await.expect("the driver ends").expect("the connection ends");
-    let at = url.rfind('/').expect("the URL names a database");
-    format!("{}/{name}", &url[..at])
 }
 
 /// Runs each test of a file on every engine: `on_every_engine!(name_of_test, …);` where each is an

@@ -2,4 +2,6 @@
 //! hot tables partitioned by bucket. One file a noun.
 
 mod changes;
+mod database;
 mod home;
+mod jobs;
