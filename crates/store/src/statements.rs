@@ -9,6 +9,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::campaigns::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQL);
+    all.extend(crate::imports::SQL);
     all.extend(crate::jobs::SQL);
     all.extend(crate::mailbox::SQL);
     all.extend(crate::memberships::SQL);
