@@ -36,6 +36,7 @@ pub use bind::Names;
 pub use bound::*;
 pub use pattern::{Pattern, Piece};
 pub use period::Period;
+pub use typed::operators;
 
 /// The deepest nesting of `all`, `any` and `not`.
 pub const MAX_DEPTH: usize = 16;

@@ -1,11 +1,14 @@
 //! One-off campaigns: planned, reviewed, launched, watched.
 
-use tidings_domain::campaign::{CampaignState, MessageClass};
+use tidings_delimited::{ExportOptions, ExportWriter};
+use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass};
 use tidings_domain::schema::checked_name;
-use tidings_domain::{CampaignId, Timestamp, checked};
-use tidings_store::campaigns::{Campaign, CampaignDraft, Counts};
+use tidings_domain::{CampaignId, CustomerId, Timestamp, checked};
+use tidings_store::Page;
+pub use tidings_store::campaigns::{Campaign, CampaignDraft, Counts, Sender};
 use tidings_store::customers::Customer;
 use tidings_store::deliveries::Review as Audience;
+pub use tidings_store::deliveries::{Delivery, LinkClicks};
 use tidings_store::templates::TemplateDraft;
 
 use crate::messages::Compiled;
@@ -224,4 +227,115 @@ pub async fn progress_of(ctx: &Ctx, campaign: Campaign) -> Result<Progress> {
     let eta_seconds =
         (moving && rate_per_second > 0.0).then(|| (left as f64 / rate_per_second).ceil() as i64);
     Ok(Progress { campaign, counts, rate_per_second, eta_seconds })
+}
+
+/// Campaigns with their figures, newest first.
+pub async fn page(ctx: &Ctx, before: i32, limit: usize) -> Result<Page<Progress, i32>> {
+    let page = ctx.workspace.campaigns(before, limit).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for campaign in page.items {
+        items.push(progress_of(ctx, campaign).await?);
+    }
+    Ok(Page { items, next: page.next })
+}
+
+/// Everything that is known of how a campaign went.
+pub struct Report {
+    pub progress: Progress,
+    /// How many were sent in each minute.
+    pub per_minute: Vec<(Timestamp, i64)>,
+    pub links: Vec<LinkClicks>,
+    /// Why messages were skipped, failed or bounced.
+    pub reasons: Vec<(DeliveryState, String, i64)>,
+}
+
+/// Everything that is known of how a campaign goes.
+pub async fn report(ctx: &Ctx, id: CampaignId) -> Result<Report> {
+    let progress = progress(ctx, id).await?;
+    let number = progress.campaign.number;
+    Ok(Report {
+        per_minute: ctx.workspace.campaign_per_minute(number).await?,
+        links: ctx.workspace.link_clicks(id).await?,
+        reasons: ctx.workspace.campaign_reasons(number).await?,
+        progress,
+    })
+}
+
+/// A page of who got a message, who not and why.
+pub async fn deliveries(
+    ctx: &Ctx,
+    campaign: &Campaign,
+    state: Option<DeliveryState>,
+    reason: Option<String>,
+    after: Option<CustomerId>,
+    limit: usize,
+) -> Result<Page<Delivery, CustomerId>> {
+    let number = campaign.number;
+    Ok(ctx.workspace.deliveries(number, state, reason, after, limit).await?)
+}
+
+/// The whole list as CSV, a page at a time, so that its size is no matter. Cells that a spreadsheet
+/// would run as a formula are defused.
+pub fn deliveries_csv(
+    ctx: Ctx,
+    campaign: Campaign,
+) -> impl futures::Stream<Item = Result<Vec<u8>>> + Send {
+    enum At {
+        Head,
+        After(CustomerId),
+        End,
+    }
+    futures::stream::unfold(At::Head, move |at| {
+        let (ctx, campaign) = (ctx.clone(), campaign.clone());
+        async move {
+            let after = match at {
+                At::Head => None,
+                At::After(id) => Some(id),
+                At::End => return None,
+            };
+            let page = match deliveries(&ctx, &campaign, None, None, after, 1_000).await {
+                Ok(page) => page,
+                Err(error) => return Some((Err(error), At::End)),
+            };
+            let next = page.next.map_or(At::End, At::After);
+            Some((csv(&page.items, after.is_none()), next))
+        }
+    })
+}
+
+fn csv(deliveries: &[Delivery], with_head: bool) -> Result<Vec<u8>> {
+    let mut writer = ExportWriter::new(Vec::new(), ExportOptions::default());
+    let broken = |error: std::io::Error| Error::Internal(error.to_string());
+    if with_head {
+        let head = [
+            "customer",
+            "external_id",
+            "email",
+            "state",
+            "reason",
+            "reply",
+            "attempts",
+            "finished_at",
+            "opened_at",
+            "clicked_at",
+        ];
+        writer.write_row(head).map_err(broken)?;
+    }
+    let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    for one in deliveries {
+        let cells = [
+            one.customer.to_string(),
+            one.external_id.clone().unwrap_or_default(),
+            one.address.clone().unwrap_or_default(),
+            one.state.name().to_owned(),
+            one.reason.clone().unwrap_or_default(),
+            one.reply.clone().unwrap_or_default(),
+            one.attempts.to_string(),
+            time(one.finished_at),
+            time(one.opened_at),
+            time(one.clicked_at),
+        ];
+        writer.write_row(cells.iter().map(String::as_str)).map_err(broken)?;
+    }
+    writer.finish().map_err(broken)
 }

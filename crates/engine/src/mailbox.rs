@@ -2,7 +2,7 @@
 
 use mail_parser::MessageParser;
 use tidings_store::customers::{Customer, Page};
-use tidings_store::mailbox::{MailRow, NewMail};
+pub use tidings_store::mailbox::{MailRow, NewMail};
 use uuid::Uuid;
 
 use crate::{Ctx, Error, Result};

@@ -3,15 +3,19 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value as Json;
-use tidings_domain::rule::{BoundRule, Names, Rule, RuleFault, cycles};
-use tidings_domain::schema::Schema;
-use tidings_domain::{SegmentId, Timestamp};
+use tidings_domain::rule::{
+    BoundRule, Names, Operator, OwnColumn, Rule, RuleFault, cycles, operators,
+};
+use tidings_domain::schema::{Attribute, Schema};
+use tidings_domain::value::Kind;
+use tidings_domain::{CustomerId, SegmentId, Timestamp};
 use tidings_store::audience;
 use tidings_store::campaigns::Campaign;
 use tidings_store::memberships::LiveSegment;
-use tidings_store::segments::Segment;
+pub use tidings_store::segments::Segment;
 use tidings_store::sql::Param;
 
+use crate::customers::{Listed, Page};
 use crate::{Ctx, Error, Fault, Result};
 
 /// A condition over customers `c` with its parameters, as the store takes it.
@@ -174,4 +178,75 @@ async fn check(ctx: &Ctx, own: Option<&Segment>, name: &str, rule: &Json) -> Res
         }
         None => Ok(()),
     }
+}
+
+/// All segments, oldest first.
+pub async fn list(ctx: &Ctx) -> Result<Vec<Segment>> {
+    Ok(ctx.workspace.segments().await?)
+}
+
+/// How many customers are in each segment, by its number.
+pub async fn sizes(ctx: &Ctx) -> Result<HashMap<i32, i64>> {
+    Ok(ctx.workspace.segment_sizes().await?)
+}
+
+/// A page of a segment's customers.
+pub async fn customers(
+    ctx: &Ctx,
+    id: SegmentId,
+    after: Option<CustomerId>,
+    limit: usize,
+) -> Result<Page<Listed, CustomerId>> {
+    let segment = get(ctx, id).await?;
+    let page = ctx.workspace.segment_customers(segment.number, after, limit).await?;
+    Ok(Page { items: crate::customers::with_tags(ctx, page.items).await?, next: page.next })
+}
+
+/// A field that rules can test, with the operators that fit its kind.
+#[derive(Clone, Debug)]
+pub struct RuleField {
+    pub name: String,
+    pub kind: Kind,
+    pub operators: Vec<Operator>,
+}
+
+impl RuleField {
+    fn new(name: &str, kind: Kind) -> RuleField {
+        RuleField { name: name.to_owned(), operators: operators(&kind), kind }
+    }
+
+    fn of(attribute: &Attribute) -> RuleField {
+        RuleField::new(&attribute.name, attribute.kind.clone())
+    }
+}
+
+/// What a rule may use.
+#[derive(Clone, Debug)]
+pub struct RuleFields {
+    pub attributes: Vec<RuleField>,
+    pub tags: Vec<String>,
+    pub groups: Vec<String>,
+    pub segments: Vec<String>,
+    /// Names with the properties seen on recent ones.
+    pub events: Vec<(String, Vec<String>)>,
+    pub tables: Vec<(String, Vec<RuleField>)>,
+}
+
+/// What a rule may use in this workspace.
+pub async fn fields(ctx: &Ctx) -> Result<RuleFields> {
+    let schema = ctx.workspace.schema().await?;
+    let words = ctx.workspace.rule_words().await?;
+    let own = OwnColumn::ALL.into_iter().map(|own| RuleField::new(own.name(), own.kind()));
+    Ok(RuleFields {
+        attributes: own.chain(schema.attributes.iter().map(RuleField::of)).collect(),
+        tags: words.tags,
+        groups: words.groups,
+        segments: words.segments,
+        events: words.events,
+        tables: schema
+            .tables
+            .iter()
+            .map(|table| (table.name.clone(), table.fields.iter().map(RuleField::of).collect()))
+            .collect(),
+    })
 }

@@ -1,11 +1,15 @@
 //! Templates: checked when saved, previewed as any customer, sent as a test.
 
 use serde_json::{Map, Value as Json};
+use tidings_channels::email::mime::{self, Mailbox};
+use tidings_channels::email::{ConnectError, Envelope, Outcome};
 use tidings_domain::TemplateId;
 use tidings_domain::change::CustomerRef;
 use tidings_liquid::Value;
+use tidings_store::Page;
+use tidings_store::campaigns::Sender;
 use tidings_store::customers::Customer;
-use tidings_store::templates::{Template, TemplateDraft};
+pub use tidings_store::templates::{Template, TemplateDraft};
 
 use crate::messages::{Compiled, NotRendered, Parts, preview_variables, zoned};
 use crate::{Ctx, Error, Fault, Result};
@@ -101,4 +105,66 @@ fn not_rendered(why: NotRendered) -> Error {
         )]),
         NotRendered::Failed(fault) => Error::Invalid(vec![fault]),
     }
+}
+
+/// A page of templates, oldest first.
+pub async fn page(ctx: &Ctx, after: i32, limit: usize) -> Result<Page<Template, i32>> {
+    Ok(ctx.workspace.templates(after, limit).await?)
+}
+
+/// The parts of a saved template.
+pub fn as_draft(template: Template) -> TemplateDraft {
+    TemplateDraft {
+        name: template.name,
+        subject: template.subject,
+        html: template.html,
+        text: template.text,
+    }
+}
+
+/// Sends one mail to look at, rendered for a customer; gives whether the relay took it, and what
+/// it said. It counts nowhere, and its subject says that it is a test.
+pub async fn send_test(
+    ctx: &Ctx,
+    id: TemplateId,
+    to: &str,
+    customer: Option<CustomerRef>,
+    sender: Option<Sender>,
+) -> Result<(bool, String)> {
+    let to = tidings_domain::checked::email(to).map_err(|text| Error::invalid("to", text))?;
+    let sender = sender.unwrap_or_else(|| Sender {
+        name: ctx.workspace.row.name.clone(),
+        address: to.clone(),
+        reply_to: None,
+    });
+    let from = tidings_domain::checked::email(&sender.address)
+        .map_err(|text| Error::invalid("sender.address", text))?;
+    let Some(pool) = ctx.hub.mail_pool()? else {
+        let text = "no mail relay is set; start the hub with --smtp-url";
+        return Err(Error::Conflict(text.to_owned()));
+    };
+    let draft = as_draft(get(ctx, id).await?);
+    let made = preview(ctx, &draft, customer, Map::new()).await?;
+    let domain = from.rsplit('@').next().unwrap_or_default();
+    let bytes = mime::build(&mime::Message {
+        from: Mailbox { name: Some(&sender.name), address: &from },
+        to: Mailbox { name: None, address: &to },
+        reply_to: None,
+        subject: &format!("[Test] {}", made.parts.subject),
+        html: Some(&made.parts.html),
+        text: made.parts.text.as_deref(),
+        message_id: &format!("{}@{domain}", uuid::Uuid::now_v7()),
+        date_s: ctx.now().0 / 1_000_000,
+        unsubscribe: None,
+        headers: &[],
+    })
+    .map_err(|error| Error::invalid("subject", error.to_string()))?;
+    let unreachable = |error: ConnectError| Error::Conflict(format!("the relay: {error}"));
+    let mut lease = pool.connection().await.map_err(unreachable)?;
+    let envelope = Envelope { return_path: &from, recipient: &to };
+    Ok(match lease.send(&envelope, &bytes).await {
+        Outcome::Sent { reply, .. } => (true, reply),
+        Outcome::Refused(refusal) => (false, refusal.reply),
+        Outcome::Failed { reason, .. } | Outcome::Unknown { reason } => (false, reason),
+    })
 }

@@ -831,3 +831,43 @@ fn delivery(row: &Row) -> Result<Delivery> {
         clicked_at: row.opt_time(11)?,
     })
 }
+
+/// How often a link of a campaign was followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkClicks {
+    pub url: String,
+    pub clicks: i64,
+    /// By how many customers.
+    pub unique_clicks: i64,
+}
+
+impl Workspace {
+    /// The links of a campaign by how often they were followed.
+    pub async fn link_clicks(&self, campaign: CampaignId) -> Result<Vec<LinkClicks>> {
+        let url = match self.dialect() {
+            Dialect::Sqlite => "e.properties ->> '$.url'",
+            Dialect::Postgres => "e.properties ->> 'url'",
+        };
+        let text = format!(
+            "select coalesce({url}, ''), count(*), count(distinct e.customer_id) \
+             from {{s}}events e join {{s}}event_names n on n.number = e.name \
+             where n.name = 'message_clicked' and e.campaign_id = ?1 \
+             group by coalesce({url}, '') order by count(*) desc limit 200"
+        );
+        self.read(move |tx| {
+            Box::pin(async move {
+                let rows = tx.query_text(&text, crate::params![campaign]).await?;
+                rows.iter()
+                    .map(|row| {
+                        Ok(LinkClicks {
+                            url: row.text(0)?,
+                            clicks: row.int(1)?,
+                            unique_clicks: row.int(2)?,
+                        })
+                    })
+                    .collect()
+            })
+        })
+        .await
+    }
+}

@@ -84,6 +84,8 @@ pub(crate) static SQL: &[&Sql] = &[
     &GROUP_NAMES,
     &SEGMENT_NAMES,
     &EVENT_NAMES,
+    &TAG_NAMES,
+    &RECENT_PROPERTIES,
 ];
 
 fn segment(row: &Row) -> Result<Segment> {
@@ -217,5 +219,60 @@ fn taken(name: &str) -> impl Fn(Error) -> Error + use<> {
         Error::Conflict(detail) if detail.contains("a campaign") => Error::Conflict(detail),
         Error::Conflict(_) => Error::Conflict(text.clone()),
         other => other,
+    }
+}
+
+static TAG_NAMES: Sql = Sql::fan_out(
+    "common_tags",
+    "select tag from {s}tags group by tag order by count(*) desc, tag limit 100",
+);
+static RECENT_PROPERTIES: Sql = Sql::fan_out(
+    "recent_event_properties",
+    "select properties from {s}events where name = ?1 and properties is not null
+     order by at desc limit 20",
+);
+
+/// What rules can use beside the schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleWords {
+    /// The hundred most used.
+    pub tags: Vec<String>,
+    pub groups: Vec<String>,
+    pub segments: Vec<String>,
+    /// Event names with the properties seen on recent ones.
+    pub events: Vec<(String, Vec<String>)>,
+}
+
+impl Workspace {
+    /// What rules can use beside the schema.
+    pub async fn rule_words(&self) -> Result<RuleWords> {
+        self.read(|tx| {
+            Box::pin(async move {
+                let names = names(tx).await?;
+                let tags = tx.query(&TAG_NAMES, &[]).await?;
+                let mut words = RuleWords {
+                    tags: tags.iter().map(|row| row.text(0)).collect::<Result<_>>()?,
+                    groups: names.groups.into_keys().collect(),
+                    segments: names.segments.into_keys().collect(),
+                    events: Vec::new(),
+                };
+                words.groups.sort();
+                words.segments.sort();
+                let mut events: Vec<(String, i32)> = names.events.into_iter().collect();
+                events.sort();
+                for (name, number) in events.into_iter().take(200) {
+                    let rows = tx.query(&RECENT_PROPERTIES, crate::params![number]).await?;
+                    let mut properties = std::collections::BTreeSet::new();
+                    for row in rows {
+                        if let Json::Object(fields) = row.json(0)? {
+                            properties.extend(fields.into_iter().map(|(name, _)| name));
+                        }
+                    }
+                    words.events.push((name, properties.into_iter().collect()));
+                }
+                Ok(words)
+            })
+        })
+        .await
     }
 }

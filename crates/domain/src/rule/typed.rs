@@ -51,11 +51,15 @@ fn comparison(op: Operator) -> Option<Comparison> {
     })
 }
 
+/// The operators that fit a kind, in the order they are offered.
+pub fn operators(kind: &Kind) -> Vec<Operator> {
+    Operator::ALL.iter().copied().filter(|op| fits(*op, kind)).collect()
+}
+
 pub(super) fn bind_test(kind: &Kind, test: &Test) -> Result<BoundTest, TestFault> {
     let Test { op, value } = test;
     if !fits(*op, kind) {
-        let words: Vec<&str> =
-            Operator::ALL.iter().filter(|op| fits(**op, kind)).map(|op| op.name()).collect();
+        let words: Vec<&str> = operators(kind).into_iter().map(Operator::name).collect();
         let message = format!("{} does not fit {}: {}", op.name(), kind.name(), words.join(", "));
         return Err(("op".to_owned(), message));
     }
