@@ -110,6 +110,29 @@ pub struct UpsertCustomer {
     pub mode: Mode,
     /// By attribute name, in the order given.
     pub attributes: Vec<(String, FieldChange)>,
+    /// Marks put on the customer in the same step; an unknown one refuses the whole change.
+    pub marks: Vec<Mark>,
+}
+
+/// A mark that comes with an upsert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mark {
+    Tag { tag: String, until: Option<Timestamp> },
+    Group { group: String },
+    Consent { channel: Channel, topic: String, state: ConsentState, source: String },
+}
+
+impl Mark {
+    /// The change that puts this mark on a customer.
+    pub fn on(&self, customer: CustomerRef) -> Change {
+        match self.clone() {
+            Mark::Tag { tag, until } => Change::PutTag { customer, tag, until },
+            Mark::Group { group } => Change::PutGroupMember { customer, group },
+            Mark::Consent { channel, topic, state, source } => {
+                Change::ChangeConsent { customer, channel, topic, state, source }
+            }
+        }
+    }
 }
 
 /// Create or update one record of a table.
@@ -192,6 +215,16 @@ impl Refusal {
 }
 
 impl Outcome {
+    /// The customer it is about, where there is one.
+    pub fn customer(&self) -> Option<CustomerId> {
+        match self {
+            Outcome::Created { customer, .. }
+            | Outcome::Updated { customer, .. }
+            | Outcome::Unchanged { customer, .. } => *customer,
+            Outcome::Refused(_) => None,
+        }
+    }
+
     /// `created`, `updated`, `unchanged` or `refused`.
     pub fn name(&self) -> &'static str {
         match self {

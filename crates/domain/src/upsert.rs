@@ -1,8 +1,8 @@
 //! How a set of field changes meets the schema and the values that are there.
 
 use crate::CustomerId;
-use crate::change::{FieldChange, Identity, IdentityKind, Mode, Refusal, UpsertCustomer};
-use crate::schema::{Attribute, Schema};
+use crate::change::{FieldChange, Identity, IdentityKind, Mark, Mode, Refusal, UpsertCustomer};
+use crate::schema::{Attribute, Schema, checked_name};
 use crate::value::{Kind, Storage, Value};
 
 /// A change of one field after it was checked against the field's kind.
@@ -25,6 +25,8 @@ pub struct Prepared {
     pub mode: Mode,
     /// By position in the schema's attributes.
     pub edits: Vec<(usize, Edit)>,
+    /// Put on the customer in the same step.
+    pub marks: Vec<Mark>,
 }
 
 /// Checks an upsert against the schema.
@@ -63,7 +65,30 @@ pub fn prepare(schema: &Schema, change: &UpsertCustomer) -> Result<Prepared, Ref
             edits.push((position, edit));
         }
     }
-    Ok(Prepared { id: change.id, identities, match_by: change.match_by, mode: change.mode, edits })
+    check_marks(&change.marks)?;
+    Ok(Prepared {
+        id: change.id,
+        identities,
+        match_by: change.match_by,
+        mode: change.mode,
+        edits,
+        marks: change.marks.clone(),
+    })
+}
+
+/// Names of marks are checked before anything is written, so that a bad one refuses the whole.
+fn check_marks(marks: &[Mark]) -> Result<(), Refusal> {
+    for mark in marks {
+        let (path, checked) = match mark {
+            Mark::Tag { tag, .. } => ("tags", checked_name(tag)),
+            Mark::Group { group } => ("groups", checked_name(group)),
+            Mark::Consent { .. } => continue,
+        };
+        if let Err(expected) = checked {
+            return Err(Refusal::new("invalid_name", path, expected));
+        }
+    }
+    Ok(())
 }
 
 fn invalid_code(kind: IdentityKind) -> &'static str {
@@ -219,6 +244,15 @@ mod tests {
                 },
                 "invalid_value",
                 "attributes.first name",
+            ),
+            (
+                UpsertCustomer {
+                    external_id: Some("1".into()),
+                    marks: vec![Mark::Tag { tag: " vip".into(), until: None }],
+                    ..Default::default()
+                },
+                "invalid_name",
+                "tags",
             ),
         ] {
             let refusal = prepare(&schema(), &change).unwrap_err();

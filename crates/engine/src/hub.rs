@@ -1,6 +1,6 @@
 //! The hub at work: its store, settings and clock, and the context that every use case takes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -10,8 +10,10 @@ use tidings_domain::{Clock, NodeId, Timestamp, WorkspaceId};
 use tidings_store::{Store, Workspace};
 use tokio::sync::Notify;
 
+use crate::accounts::Accounts;
 use crate::changes::Applier;
 use crate::links::LinkKeys;
+use crate::overview::Kept;
 use crate::{Error, Result};
 
 /// What the hub is told at its start; one field a setting of the program.
@@ -37,6 +39,10 @@ pub struct Hub {
     pub settings: Settings,
     pub clock: Clock,
     pub node: NodeId,
+    pub accounts: Accounts,
+    pub(crate) overviews: Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<Option<Kept>>>>>,
+    /// Workspaces whose kept answers have their job of dropping old ones.
+    pub(crate) answers_cleaned: Mutex<HashSet<WorkspaceId>>,
     /// Rung when there may be work in a workspace.
     pub(crate) work: Notify,
     pub(crate) awake: Mutex<HashMap<WorkspaceId, Timestamp>>,
@@ -54,6 +60,9 @@ impl Hub {
             settings,
             clock,
             node: NodeId::generate(),
+            accounts: Accounts::default(),
+            overviews: Mutex::new(HashMap::new()),
+            answers_cleaned: Mutex::new(HashSet::new()),
             work: Notify::new(),
             awake: Mutex::new(HashMap::new()),
             appliers: Mutex::new(HashMap::new()),

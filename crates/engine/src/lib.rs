@@ -3,17 +3,24 @@
 //! This crate would look the same if no foreign protocol existed: it takes changes and answers with
 //! outcomes, and what goes out is a delivery.
 
+pub mod accounts;
 pub mod campaigns;
 pub mod changes;
+pub mod customers;
 pub mod deliveries;
 pub mod error;
+pub mod groups;
 pub mod hub;
+pub mod idempotency;
 pub mod imports;
 pub mod jobs;
 pub mod links;
 pub mod mailbox;
 pub mod messages;
+pub mod overview;
+pub mod schema;
 pub mod segments;
+pub mod suppressions;
 pub mod templates;
 pub mod tracking;
 

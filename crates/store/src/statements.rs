@@ -15,6 +15,10 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::memberships::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::segments::SQL);
+    all.extend(crate::groups::SQL);
+    all.extend(crate::idempotency::SQL);
+    all.extend(crate::search::SQL);
+    all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all
 }

@@ -497,11 +497,7 @@ pub async fn progress(
         rate_per_second: report.progress.rate_per_second,
         eta_seconds: report.progress.eta_seconds,
         counts: counts(report.progress.counts),
-        per_minute: report
-            .per_minute
-            .into_iter()
-            .map(|(at, sent)| Minute { at, sent })
-            .collect(),
+        per_minute: report.per_minute.into_iter().map(|(at, sent)| Minute { at, sent }).collect(),
         links: report
             .links
             .into_iter()

@@ -1,1 +1,133 @@
+//! Our own JSON API: `/v1`, its OpenAPI document and its reference pages.
+//!
+//! This crate is the only one that knows the API's words, shapes and error answers. It decides
+//! nothing: it reads, translates, calls the engine and writes the outcome.
 
+mod attributes;
+mod call;
+mod campaigns;
+mod customers;
+mod errors;
+mod events;
+mod groups;
+mod idempotency;
+mod input;
+mod mailbox;
+mod many;
+mod marks;
+mod openapi;
+mod overview;
+mod paging;
+mod segments;
+mod session;
+mod suppressions;
+mod tables;
+mod templates;
+mod tokens;
+mod translate;
+mod users;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tidings_engine::Hub;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use call::Api;
+use errors::Problem;
+use input::SMALL_BODY;
+use many::MAX_BODY;
+
+/// A template with its pictures inside is larger than other bodies.
+const TEMPLATE_BODY: usize = 4 * 1024 * 1024;
+
+/// Everything the API answers, on one screen.
+fn contents() -> OpenApiRouter<Api> {
+    let many = || DefaultBodyLimit::max(MAX_BODY);
+    let template = || DefaultBodyLimit::max(TEMPLATE_BODY);
+    OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(overview::show))
+        .routes(routes!(customers::list, customers::upsert).layer(many()))
+        .routes(routes!(customers::show))
+        .routes(routes!(customers::events))
+        .routes(routes!(customers::records))
+        .routes(routes!(marks::put_tag, marks::remove_tag))
+        .routes(routes!(marks::put_group, marks::remove_group))
+        .routes(routes!(marks::put_consent))
+        .routes(routes!(events::record).layer(many()))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(suppressions::list, suppressions::add))
+        .routes(routes!(suppressions::remove))
+        .routes(routes!(attributes::list, attributes::create))
+        .routes(routes!(attributes::rename, attributes::remove))
+        .routes(routes!(tables::list, tables::create))
+        .routes(routes!(tables::add_field))
+        .routes(routes!(tables::upsert_records).layer(many()))
+        .routes(routes!(segments::list, segments::create))
+        .routes(routes!(segments::count))
+        .routes(routes!(segments::fields))
+        .routes(routes!(segments::show, segments::change, segments::remove))
+        .routes(routes!(segments::customers))
+        .routes(routes!(templates::list, templates::create).layer(template()))
+        .routes(routes!(templates::preview_parts).layer(template()))
+        .routes(routes!(templates::show, templates::put, templates::remove).layer(template()))
+        .routes(routes!(templates::preview_saved))
+        .routes(routes!(templates::test))
+        .routes(routes!(campaigns::list, campaigns::create))
+        .routes(routes!(campaigns::show, campaigns::change, campaigns::remove))
+        .routes(routes!(campaigns::review))
+        .routes(routes!(campaigns::launch))
+        .routes(routes!(campaigns::pause))
+        .routes(routes!(campaigns::resume))
+        .routes(routes!(campaigns::cancel))
+        .routes(routes!(campaigns::uncertain))
+        .routes(routes!(campaigns::progress))
+        .routes(routes!(campaigns::deliveries))
+        .routes(routes!(campaigns::deliveries_csv))
+        .routes(routes!(mailbox::list))
+        .routes(routes!(mailbox::show))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::remove))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+}
+
+/// The API's routes over a hub.
+pub fn router(hub: Arc<Hub>) -> Router {
+    let api = Api { hub };
+    let (routes, document) = contents().split_for_parts();
+    let document = Arc::new(document);
+    routes
+        .route("/v1/openapi.json", get(move || show_document(document)))
+        .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), idempotency::layer))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+/// The OpenAPI document.
+pub fn document() -> OpenApi {
+    openapi::complete(contents().into_openapi())
+}
+
+async fn show_document(document: Arc<OpenApi>) -> impl IntoResponse {
+    let text = openapi::complete(OpenApi::clone(&document)).to_json().unwrap_or_default();
+    ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+async fn wrong_method() -> Problem {
+    let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    Problem::new(status, "wrong_method", "this path does not take this method")
+}
+
+/// What is not there, for paths under `/v1`.
+pub async fn not_found() -> Problem {
+    Problem::not_found("this path")
+}

@@ -194,10 +194,7 @@ pub async fn customers(
 #[utoipa::path(post, path = "/v1/segments/count", tag = "Segments", request_body = RuleInput,
     security(("token" = ["segments"])),
     responses((status = 200, body = Count)))]
-pub async fn count(
-    call: Call<ReadSegments>,
-    Input(body): Input<RuleInput>,
-) -> Result<Json<Count>> {
+pub async fn count(call: Call<ReadSegments>, Input(body): Input<RuleInput>) -> Result<Json<Count>> {
     let began = std::time::Instant::now();
     let counted = segments::count(&call.ctx, &body.rule).await?;
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -130,6 +130,7 @@ impl Plan {
                     match_by: *match_by,
                     mode: self.mode,
                     attributes: values(attributes),
+                    marks: Vec::new(),
                 }))
             }
             Target::Records { table, key, owners, fields } => {

@@ -32,6 +32,10 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         EVALUATE_SEGMENT => evaluate_segment::run(ctx, job, stop).await,
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
+        crate::idempotency::CLEAN_UP => {
+            crate::idempotency::clean_up(ctx).await?;
+            Ok(Next::Again(ctx.now().plus_secs(3_600)))
+        }
         other => Ok(Next::Failed(format!("no such kind of job: {other}"))),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use tidings_domain::change::{Change, Identity, IdentityKind, Mode, Outcome, Refusal};
+use tidings_domain::change::{Change, CustomerRef, Identity, IdentityKind, Mode, Outcome, Refusal};
 use tidings_domain::schema::Schema;
 use tidings_domain::upsert::{Prepared, edited, prepare};
 use tidings_domain::value::Value;
@@ -78,9 +78,43 @@ pub(super) async fn apply_prepared(
             continue;
         }
         batch.write(tx, how, dirty).await?;
-        return Ok(done.into_iter().map(|done| batch.outcome(done)).collect());
+        let mut outcomes: Vec<Outcome> = done.into_iter().map(|done| batch.outcome(done)).collect();
+        put_marks(tx, how, prepared, &mut outcomes, dirty).await?;
+        return Ok(outcomes);
     }
     Err(Error::Unavailable("identities keep moving under this batch".to_owned()))
+}
+
+/// Puts the marks that came with upserts on the customers they named. A mark that changes an
+/// otherwise unchanged customer makes its outcome *updated*.
+async fn put_marks(
+    tx: &mut Tx,
+    how: &mut Applying,
+    prepared: &[Result<Prepared, Refusal>],
+    outcomes: &mut [Outcome],
+    dirty: &mut Dirty,
+) -> Result<()> {
+    let mut changes = Vec::new();
+    let mut of_outcome = Vec::new();
+    for (at, (one, outcome)) in prepared.iter().zip(outcomes.iter()).enumerate() {
+        let (Ok(one), Some(customer)) = (one, outcome.customer()) else { continue };
+        for mark in &one.marks {
+            changes.push(mark.on(CustomerRef::Id(customer)));
+            of_outcome.push(at);
+        }
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let marked = super::marks::apply(tx, how, &changes, dirty).await?;
+    for (at, mark) in of_outcome.into_iter().zip(marked) {
+        if let (Outcome::Unchanged { customer, system_id }, Outcome::Updated { .. }) =
+            (&outcomes[at], mark)
+        {
+            outcomes[at] = Outcome::Updated { customer: *customer, system_id: *system_id };
+        }
+    }
+    Ok(())
 }
 
 struct Batch {

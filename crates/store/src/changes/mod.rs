@@ -9,6 +9,7 @@ pub(crate) use customers::lease_system_ids;
 mod events;
 pub(crate) use events::{DeliveryEvent, record_delivery_events};
 mod marks;
+pub(crate) use marks::group_number;
 mod records;
 
 use std::collections::HashMap;

@@ -1,0 +1,206 @@
+//! Finding customers by the beginning of an identity, and the tags of a page of customers.
+
+use std::collections::HashMap;
+
+use tidings_domain::change::IdentityKind;
+use tidings_domain::{CustomerId, Timestamp};
+
+use crate::bulk::select_many;
+use crate::changes::{OWNER_KEY, customer_key, sort_rows};
+use crate::customers::{Customer, Page, Tag, load_customers};
+use crate::engines::Tx;
+use crate::sql::{Dialect, Param, Sql};
+use crate::workspace::Workspace;
+use crate::{Error, Result};
+
+/// Where the next page of a search starts: after this value of this kind of identity.
+pub type Found = (String, IdentityKind);
+
+static PREFIX_SQLITE: Sql = Sql::fan_out(
+    "identities_by_prefix",
+    "select kind, value, customer_id from {s}identities
+     where kind = ?1 and value >= ?2 and value < ?3 order by value limit ?4",
+);
+/// The key starts with the bucket, so each bucket gives its first few and the best are kept: as
+/// many index look-ups as there are buckets, however many customers there are.
+static PREFIX_POSTGRES: Sql = Sql::fan_out(
+    "identities_by_prefix",
+    "select i.kind, i.value, i.customer_id from generate_series(0, 1023) as b(bucket)
+     cross join lateral (
+       select kind, value, customer_id from {s}identities
+       where ibucket = b.bucket and kind = ?1 and value >= ?2 and value < ?3
+       order by value limit ?4) i
+     order by i.value limit ?4",
+);
+pub(crate) static SQL: &[&Sql] = &[&PREFIX_POSTGRES];
+
+const KINDS: [IdentityKind; 3] =
+    [IdentityKind::ExternalId, IdentityKind::Email, IdentityKind::Phone];
+
+async fn by_prefix(
+    tx: &mut Tx,
+    kind: IdentityKind,
+    from: &str,
+    to: &str,
+    limit: usize,
+) -> Result<Vec<(Found, CustomerId)>> {
+    let sql = match tx.dialect() {
+        Dialect::Sqlite => &PREFIX_SQLITE,
+        Dialect::Postgres => &PREFIX_POSTGRES,
+    };
+    let rows = tx.query(sql, crate::params![kind.number(), from, to, limit as i64]).await?;
+    rows.iter().map(|row| Ok(((row.text(1)?, kind), CustomerId(row.uuid(2)?)))).collect()
+}
+
+/// The first identity of a customer, in the order of a search, that starts with the text.
+fn first_match(customer: &Customer, prefixes: &[(IdentityKind, String)]) -> Option<Found> {
+    let own = |kind| match kind {
+        IdentityKind::ExternalId => customer.external_id.as_deref(),
+        IdentityKind::Email => customer.email.as_deref(),
+        IdentityKind::Phone => customer.phone.as_deref(),
+        IdentityKind::AnonymousId => None,
+    };
+    prefixes
+        .iter()
+        .filter_map(|(kind, prefix)| {
+            let value = own(*kind)?;
+            value.starts_with(prefix.as_str()).then(|| (value.to_owned(), *kind))
+        })
+        .min()
+}
+
+impl Workspace {
+    /// Customers whose external id, e-mail or phone starts with a text, in the order of those
+    /// values, each once. E-mail addresses are found in any case.
+    pub async fn search_customers(
+        &self,
+        text: &str,
+        after: Option<Found>,
+        limit: usize,
+    ) -> Result<Page<Customer, Found>> {
+        let prefixes: Vec<(IdentityKind, String)> = KINDS
+            .iter()
+            .map(|kind| match kind {
+                IdentityKind::Email => (*kind, text.trim().to_lowercase()),
+                IdentityKind::Phone => (*kind, text.replace([' ', '-', '(', ')'], "")),
+                _ => (*kind, text.trim().to_owned()),
+            })
+            .filter(|(_, prefix)| !prefix.is_empty())
+            .collect();
+        let schema = self.schema().await?;
+        self.read(move |tx| {
+            Box::pin(async move {
+                let mut after = after;
+                let mut items: Vec<(Found, Customer)> = Vec::new();
+                // A customer who is found by two values counts once, so a round may give fewer.
+                while items.len() <= limit {
+                    let round = next_round(tx, &prefixes, after.as_ref(), limit + 1).await?;
+                    let Some((last, _)) = round.last() else { break };
+                    let full = round.len() > limit;
+                    after = Some(last.clone());
+                    let ids: Vec<CustomerId> = round.iter().map(|(_, id)| *id).collect();
+                    let loaded: HashMap<CustomerId, Customer> = load_customers(tx, &schema, &ids)
+                        .await?
+                        .into_iter()
+                        .map(|c| (c.id, c))
+                        .collect();
+                    for (found, id) in round {
+                        let Some(customer) = loaded.get(&id) else { continue };
+                        if first_match(customer, &prefixes).is_none_or(|first| first == found) {
+                            items.push((found, customer.clone()));
+                        }
+                    }
+                    if !full {
+                        break;
+                    }
+                }
+                let page = Page::cut(items, limit, |(found, _)| found.clone());
+                let items = page.items.into_iter().map(|(_, customer)| customer).collect();
+                Ok(Page { items, next: page.next })
+            })
+        })
+        .await
+    }
+
+    /// The tags of customers that have any.
+    pub async fn tags_of(&self, ids: Vec<CustomerId>) -> Result<HashMap<CustomerId, Vec<Tag>>> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let mut keys: Vec<Vec<Param>> = ids.iter().map(|id| customer_key(*id)).collect();
+                sort_rows(&mut keys);
+                let wanted = "t.customer_id, t.tag, t.until";
+                let mut tags: HashMap<CustomerId, Vec<Tag>> = HashMap::new();
+                for row in select_many(tx, "tags", wanted, &OWNER_KEY, &keys, "").await? {
+                    let tag = Tag { tag: row.text(1)?, until: row.opt_time(2)? };
+                    tags.entry(CustomerId(row.uuid(0)?)).or_default().push(tag);
+                }
+                for list in tags.values_mut() {
+                    list.sort_by(|a, b| a.tag.cmp(&b.tag));
+                }
+                Ok(tags)
+            })
+        })
+        .await
+    }
+
+    /// How many customers there are, how many have an e-mail address that is not suppressed, and
+    /// how many events since a time. Three counts over whole tables: for a figure that is kept
+    /// for some seconds.
+    pub async fn counts(&self, since: Timestamp) -> Result<Counts> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let row = tx.first(&COUNTS, crate::params![since]).await?;
+                let row = row.ok_or_else(|| Error::Corrupt("counts gave no row".to_owned()))?;
+                Ok(Counts {
+                    customers: row.int(0)?,
+                    reachable_by_email: row.int(1)?,
+                    events: row.int(2)?,
+                })
+            })
+        })
+        .await
+    }
+}
+
+/// The next matches after a place, over all kinds, in order.
+async fn next_round(
+    tx: &mut Tx,
+    prefixes: &[(IdentityKind, String)],
+    after: Option<&Found>,
+    limit: usize,
+) -> Result<Vec<(Found, CustomerId)>> {
+    let mut all = Vec::new();
+    for (kind, prefix) in prefixes {
+        let from = match after {
+            // The next text after a value is the value with the smallest character behind it;
+            // values hold no control characters, so nothing lies between.
+            Some((value, last)) if kind <= last && value.as_str() >= prefix.as_str() => {
+                format!("{value}\u{1}")
+            }
+            Some((value, _)) if value.as_str() >= prefix.as_str() => value.clone(),
+            _ => prefix.clone(),
+        };
+        let to = format!("{prefix}\u{10FFFF}");
+        all.append(&mut by_prefix(tx, *kind, &from, &to, limit).await?);
+    }
+    all.sort();
+    all.truncate(limit);
+    Ok(all)
+}
+
+static COUNTS: Sql = Sql::fan_out(
+    "counts",
+    "select (select count(*) from {s}customers),
+       (select count(*) from {s}customers c where c.email is not null
+          and not exists (select 1 from {s}suppressions s
+                          where s.channel = 1 and s.address = c.email)),
+       (select count(*) from {s}event_names n join {s}events e on e.name = n.number and e.at >= ?1)",
+);
+
+/// Figures for the overview.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub customers: i64,
+    pub reachable_by_email: i64,
+    pub events: i64,
+}

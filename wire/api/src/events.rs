@@ -1,0 +1,25 @@
+//! `/v1/events`: what happened to customers.
+
+use axum::response::Response;
+
+use crate::call::{Call, WriteCustomers};
+use crate::errors::Result;
+use crate::input::{Incoming, parse};
+use crate::many::{ManyDone, receive};
+use crate::translate::{Done, EventInput, event};
+
+/// Record events: one, an array of at most 10,000, or lines of NDJSON. An event with an `id` is
+/// kept once, however often it is sent.
+#[utoipa::path(post, path = "/v1/events", tag = "Events",
+    security(("token" = ["customers:write"])),
+    request_body(content(
+        (EventInput = "application/json"),
+        (String = "application/x-ndjson"),
+    )),
+    responses(
+        (status = 200, body = ManyDone, description = "For an array; for one, its outcome"),
+        (status = 201, body = Done, description = "A new event"),
+    ))]
+pub async fn record(call: Call<WriteCustomers>, body: Incoming) -> Result<Response> {
+    receive(call.ctx, body, Box::new(|item| event(parse::<EventInput>(item)?))).await
+}
