@@ -1,3 +1,4 @@
 //! Open sockets: what arrives from the network becomes requests and mails. Knows no rule of the hub.
 
+pub mod http;
 pub mod smtp;

@@ -27,8 +27,18 @@ const COUNTRIES: [Country; 5] = [
             "Ruben", "Femke", "Koen", "Iris", "Niels", "Roos",
         ],
         last_names: &[
-            "de Vries", "Jansen", "Bakker", "Visser", "van den Berg", "Mulder", "de Boer",
-            "Dekker", "Hoekstra", "Kuipers", "Schouten", "van Leeuwen",
+            "de Vries",
+            "Jansen",
+            "Bakker",
+            "Visser",
+            "van den Berg",
+            "Mulder",
+            "de Boer",
+            "Dekker",
+            "Hoekstra",
+            "Kuipers",
+            "Schouten",
+            "van Leeuwen",
         ],
     },
     Country {
@@ -38,12 +48,36 @@ const COUNTRIES: [Country; 5] = [
         digits: (8, "151"),
         cities: &["Berlin", "Hamburg", "München", "Köln", "Leipzig", "Stuttgart"],
         first_names: &[
-            "Lukas", "Hannah", "Finn", "Mia", "Jonas", "Lea", "Paul", "Emma", "Felix", "Clara",
-            "Maximilian", "Greta", "Jürgen", "Sabine", "Björn", "Käthe",
+            "Lukas",
+            "Hannah",
+            "Finn",
+            "Mia",
+            "Jonas",
+            "Lea",
+            "Paul",
+            "Emma",
+            "Felix",
+            "Clara",
+            "Maximilian",
+            "Greta",
+            "Jürgen",
+            "Sabine",
+            "Björn",
+            "Käthe",
         ],
         last_names: &[
-            "Müller", "Schmidt", "Schneider", "Fischer", "Weber", "Wagner", "Becker", "Schäfer",
-            "Koch", "Richter", "Krüger", "Vogel",
+            "Müller",
+            "Schmidt",
+            "Schneider",
+            "Fischer",
+            "Weber",
+            "Wagner",
+            "Becker",
+            "Schäfer",
+            "Koch",
+            "Richter",
+            "Krüger",
+            "Vogel",
         ],
     },
     Country {
@@ -57,8 +91,8 @@ const COUNTRIES: [Country; 5] = [
             "Poppy", "Alfie", "Ivy", "Theo", "Florence", "Rhys", "Niamh",
         ],
         last_names: &[
-            "Smith", "Jones", "Taylor", "Brown", "Williams", "Wilson", "Evans", "Walker",
-            "O'Neil", "Hughes", "Green", "Hall",
+            "Smith", "Jones", "Taylor", "Brown", "Williams", "Wilson", "Evans", "Walker", "O'Neil",
+            "Hughes", "Green", "Hall",
         ],
     },
     Country {
@@ -87,8 +121,18 @@ const COUNTRIES: [Country; 5] = [
             "Noa", "Javier", "Alba", "Íñigo", "Elena", "Raúl", "Nuria",
         ],
         last_names: &[
-            "García", "Fernández", "López", "Martínez", "Sánchez", "Gómez", "Ruiz", "Moreno",
-            "Álvarez", "Romero", "Navarro", "Núñez",
+            "García",
+            "Fernández",
+            "López",
+            "Martínez",
+            "Sánchez",
+            "Gómez",
+            "Ruiz",
+            "Moreno",
+            "Álvarez",
+            "Romero",
+            "Navarro",
+            "Núñez",
         ],
     },
 ];
@@ -154,7 +198,12 @@ fn person(random: &mut StdRng, index: u32) -> Person {
     let last_name = *pick(random, country.last_names);
     let has_mail = random.random_range(0..100) < 96;
     let email = has_mail.then(|| {
-        format!("{}.{}{index}@{}.example", plain(first_name), plain(last_name), country.code.to_lowercase())
+        format!(
+            "{}.{}{index}@{}.example",
+            plain(first_name),
+            plain(last_name),
+            country.code.to_lowercase()
+        )
     });
     let phone = (random.random_range(0..100) < 40).then(|| {
         let (count, start) = country.digits;
@@ -172,7 +221,7 @@ fn person(random: &mut StdRng, index: u32) -> Person {
         last_name,
         language: country.language,
         country: country.code,
-        city: pick(random, country.cities),
+        city: *pick(random, country.cities),
         email,
         phone,
         birthday: format!(

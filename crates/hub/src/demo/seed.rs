@@ -80,9 +80,7 @@ fn who(person: &Person) -> CustomerRef {
 
 fn upsert(person: &Person) -> Change {
     let joined = Timestamp::now().plus_secs(-person.joined_days_ago * 86_400);
-    let set = |name: &str, value: serde_json::Value| {
-        (name.to_owned(), FieldChange::SetJson(value))
-    };
+    let set = |name: &str, value: serde_json::Value| (name.to_owned(), FieldChange::SetJson(value));
     Change::UpsertCustomer(UpsertCustomer {
         external_id: Some(person.number.clone()),
         email: person.email.clone(),
@@ -118,9 +116,7 @@ fn consent(person: &Person) -> Option<Change> {
 }
 
 fn record(ctx: &Ctx, person: &Person, order: &super::people::Order) -> Change {
-    let set = |name: &str, value: serde_json::Value| {
-        (name.to_owned(), FieldChange::SetJson(value))
-    };
+    let set = |name: &str, value: serde_json::Value| (name.to_owned(), FieldChange::SetJson(value));
     let total = tidings_domain::value::decimal_text(order.total_cents, 2);
     let placed_at = ctx.now().plus_secs(-order.hours_ago * 3_600);
     Change::UpsertRecord(UpsertRecord {

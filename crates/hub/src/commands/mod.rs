@@ -1,0 +1,66 @@
+//! The commands, one file each.
+
+mod demo;
+mod migrate;
+mod openapi;
+mod render;
+mod segment;
+mod serve;
+mod token;
+mod user;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Flags};
+
+/// A customer-engagement hub in one program.
+#[derive(Parser, Debug)]
+#[command(name = "tidings", version, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// A workspace with sample customers, one live campaign, and a mailbox that catches what is sent
+    Demo(demo::Arguments),
+    /// Run the hub
+    Serve(serve::Arguments),
+    /// Make workspaces
+    Workspace(workspace::Arguments),
+    /// Make API tokens
+    Token(token::Arguments),
+    /// Make users of the console
+    User(user::Arguments),
+    /// Count segments
+    Segment(segment::Arguments),
+    /// Render a template
+    Render(render::Arguments),
+    /// Print the OpenAPI document of the API
+    Openapi,
+    /// Bring the store up to this version
+    Migrate,
+}
+
+pub async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let flags = arguments.flags;
+    let config = || Config::load(&flags);
+    match arguments.command {
+        Command::Demo(arguments) => demo::run(config()?, arguments).await,
+        Command::Serve(arguments) => serve::run(config, arguments).await,
+        Command::Workspace(arguments) => workspace::run(config()?, arguments).await,
+        Command::Token(arguments) => token::run(config()?, arguments).await,
+        Command::User(arguments) => user::run(config()?, arguments).await,
+        Command::Segment(arguments) => segment::run(config()?, arguments).await,
+        Command::Render(arguments) => render::run(arguments),
+        Command::Openapi => openapi::run(),
+        Command::Migrate => migrate::run(config()?).await,
+    }
+}

@@ -1,0 +1,113 @@
+//! `tidings render`: a template and data in, the result out.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+use tidings_liquid::{Context, DEFAULT_TIME, Escape, Rendered, Template, Value, deadline};
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    /// The template's file
+    #[arg(required_unless_present = "lines")]
+    template: Option<PathBuf>,
+    /// A JSON file whose fields are the variables
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Escape outputs for HTML
+    #[arg(long)]
+    html: bool,
+    /// One JSON {"template", "data", "templates"} a line in, one {"output"} or {"error"} a line out
+    #[arg(long, conflicts_with_all = ["template", "data"])]
+    lines: bool,
+}
+
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    let escape = if arguments.html { Escape::Html } else { Escape::None };
+    if arguments.lines {
+        return lines(escape);
+    }
+    let path = arguments.template.context("name a template")?;
+    let source =
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let data = match &arguments.data {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("read {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?
+        }
+        None => Map::new(),
+    };
+    match render(&source, data, &HashMap::new(), escape) {
+        Ok(text) => {
+            print!("{text}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(fault) => {
+            eprintln!("{}:{fault}", path.display());
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn lines(escape: Escape) -> Result<ExitCode> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for line in std::io::stdin().lock().lines() {
+        let line = line.context("read a line")?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let answer = match one_line(&line, escape) {
+            Ok(text) => json!({"output": text}),
+            Err(fault) => json!({"error": fault}),
+        };
+        writeln!(out, "{answer}").and_then(|()| out.flush()).context("write a line")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn one_line(line: &str, escape: Escape) -> Result<String, String> {
+    let mut job: Map<String, Json> =
+        serde_json::from_str(line).map_err(|error| format!("no JSON object: {error}"))?;
+    let object = |value: Option<Json>| match value {
+        Some(Json::Object(fields)) => fields,
+        _ => Map::new(),
+    };
+    let Some(Json::String(source)) = job.remove("template") else {
+        return Err("expected a text named template".to_owned());
+    };
+    let mut templates = HashMap::new();
+    for (name, source) in object(job.remove("templates")) {
+        let source = source.as_str().unwrap_or_default();
+        let parsed = Template::parse(source).map_err(|error| format!("{name}:{error}"))?;
+        templates.insert(name, Arc::new(parsed));
+    }
+    render(&source, object(job.remove("data")), &templates, escape)
+}
+
+/// The result, or `line:column: what is wrong`.
+fn render(
+    source: &str,
+    data: Map<String, Json>,
+    templates: &HashMap<String, Arc<Template>>,
+    escape: Escape,
+) -> Result<String, String> {
+    let template = Template::parse(source).map_err(|error| error.to_string())?;
+    let expired = deadline(DEFAULT_TIME);
+    let find = |name: &str| templates.get(name).cloned();
+    let mut context = Context::new(jiff::Zoned::now());
+    context.root = Value::from(Json::Object(data));
+    context.templates = Some(&find);
+    context.escape = escape;
+    context.expired = Some(&expired);
+    match template.render(&context).map_err(|error| error.to_string())? {
+        Rendered::Complete(text) => Ok(text),
+        Rendered::Aborted(reason) => Err(format!("the template calls the message off: {reason}")),
+        Rendered::Pending(_) => Err("connected content is not fetched by this command".to_owned()),
+    }
+}

@@ -1,0 +1,300 @@
+//! Configuration: a TOML file, then the environment, then flags; each setting with its default.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use tidings_store::Home;
+
+/// The commented sample that `tidings serve --print-config` prints.
+pub const SAMPLE: &str = include_str!("config.sample.toml");
+
+/// Settings as flags give them; what is not given comes from the environment, the file or the
+/// default.
+#[derive(Args, Clone, Debug, Default, Serialize)]
+pub struct Flags {
+    /// A TOML file with settings
+    #[arg(long, global = true, env = "TIDINGS_CONFIG")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Where SQLite files, uploads and keys are kept
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// postgres://… instead of SQLite in the data folder
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
+    /// Where HTTP is served
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// The relay for outgoing mail: smtp://, smtp+starttls:// or smtps://
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_url: Option<String>,
+    /// How many messages may be on their way at once
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp_open_max: Option<usize>,
+    /// A PEM file with the certificate chain
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file with the certificate's key
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// A file with the 32 bytes that sign links and seal secrets
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master_key_file: Option<PathBuf>,
+    /// How browsers and mail readers reach this hub
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// What this node does: http, jobs
+    #[arg(long, global = true, value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<Role>>,
+    /// Connections to PostgreSQL that this node may hold
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_connections: Option<usize>,
+}
+
+/// A part of the hub that a node can play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Http,
+    Jobs,
+}
+
+/// All settings, each with a value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub database_url: Option<String>,
+    pub database_connections: usize,
+    pub listen: SocketAddr,
+    pub smtp_url: Option<String>,
+    pub smtp_open_max: usize,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub master_key_file: Option<PathBuf>,
+    pub public_url: Option<String>,
+    pub roles: Roles,
+}
+
+/// The roles of a node: a list, or text with commas as an environment variable gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Roles {
+    List(Vec<Role>),
+    Text(String),
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: PathBuf::from("./tidings-data"),
+            database_url: None,
+            database_connections: 24,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            smtp_url: None,
+            smtp_open_max: 64,
+            tls_cert: None,
+            tls_key: None,
+            master_key_file: None,
+            public_url: None,
+            roles: Roles::List(vec![Role::Http, Role::Jobs]),
+        }
+    }
+}
+
+impl Config {
+    pub fn load(flags: &Flags) -> Result<Config> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(file) = &flags.config {
+            if !file.is_file() {
+                bail!("read the configuration: {} is not there", file.display());
+            }
+            figment = figment.merge(Toml::file(file));
+        }
+        let names = serde_json::to_value(Config::default()).context("name the settings")?;
+        let names: Vec<&str> = names
+            .as_object()
+            .into_iter()
+            .flat_map(|fields| fields.keys().map(String::as_str))
+            .collect();
+        let environment = Env::prefixed("TIDINGS_").only(&names);
+        let config: Config = figment
+            .merge(environment)
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .context("read the configuration")?;
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Config> {
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            bail!("tls_cert and tls_key belong together; give both or neither");
+        }
+        if self.smtp_open_max == 0 || self.smtp_open_max > 1_000 {
+            bail!("smtp_open_max is 1 to 1000");
+        }
+        if let Some(url) = &self.database_url
+            && !url.starts_with("postgres://")
+            && !url.starts_with("postgresql://")
+        {
+            bail!("database_url starts with postgres://; leave it out for SQLite");
+        }
+        if let Some(url) = &self.public_url
+            && !url.starts_with("http://")
+            && !url.starts_with("https://")
+        {
+            bail!("public_url starts with http:// or https://");
+        }
+        self.has_role(Role::Http)?;
+        Ok(self)
+    }
+
+    /// Whether this node plays a role.
+    pub fn has_role(&self, role: Role) -> Result<bool> {
+        match &self.roles {
+            Roles::List(roles) => Ok(roles.contains(&role)),
+            Roles::Text(text) => {
+                let mut found = false;
+                for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                    match word {
+                        "http" => found |= role == Role::Http,
+                        "jobs" => found |= role == Role::Jobs,
+                        other => bail!("roles: {other} is not one of http, jobs"),
+                    }
+                }
+                Ok(found)
+            }
+        }
+    }
+
+    /// Where the store lives.
+    pub fn home(&self) -> Home {
+        match &self.database_url {
+            Some(url) => {
+                Home::Server { url: url.clone(), connections: self.database_connections.max(4) }
+            }
+            None => Home::Folder(self.data_dir.clone()),
+        }
+    }
+
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if self.tls_cert.is_some() => format!("https://{}", self.listen),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// The key that signs links: from its file, or made in the data folder on the first start.
+    pub fn master_key(&self) -> Result<[u8; 32]> {
+        match &self.master_key_file {
+            Some(file) => read_key(file),
+            None => {
+                let file = self.data_dir.join("master.key");
+                if !file.exists() {
+                    std::fs::create_dir_all(&self.data_dir).context("make the data folder")?;
+                    write_key(&file)?;
+                }
+                read_key(&file)
+            }
+        }
+    }
+}
+
+fn read_key(file: &Path) -> Result<[u8; 32]> {
+    let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    match <[u8; 32]>::try_from(bytes.as_slice()) {
+        Ok(key) => Ok(key),
+        Err(_) => bail!("{} does not hold exactly 32 bytes", file.display()),
+    }
+}
+
+/// Writes a new key that only this user can read; one that appears meanwhile stays.
+fn write_key(file: &Path) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let key: [u8; 32] = rand::random();
+    let aside = file.with_extension(format!("new{}", std::process::id()));
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&aside)
+        .context("make the master key")?;
+    out.write_all(&key).and_then(|()| out.sync_all()).context("write the master key")?;
+    // A link, not a rename, so that two first starts agree on one key.
+    let linked = std::fs::hard_link(&aside, file);
+    std::fs::remove_file(&aside).context("tidy up the master key")?;
+    match linked {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(error).context("keep the master key")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_holds_every_setting_with_its_default() {
+        let plain: String = SAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let sample: Config = Figment::from(Toml::string(&plain)).extract().expect("it is valid");
+        let default = Config::default();
+        assert_eq!(sample.listen, default.listen);
+        assert_eq!(sample.data_dir, default.data_dir);
+        assert_eq!(sample.smtp_open_max, default.smtp_open_max);
+        assert_eq!(sample.roles, default.roles);
+        let names = serde_json::to_value(&default).expect("settings are plain values");
+        for name in names.as_object().expect("settings have names").keys() {
+            assert!(SAMPLE.contains(&format!("{name} =")), "{name} is not in the sample");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tidings.toml");
+        std::fs::write(&file, "smtp_open_max = 7\nroles = \"jobs\"\n").expect("a file");
+        let flags = Flags {
+            config: Some(file),
+            listen: Some("127.0.0.1:9".parse().expect("an address")),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags).expect("it is valid");
+        assert_eq!((config.smtp_open_max, config.listen.port()), (7, 9));
+        assert!(!config.has_role(Role::Http).expect("known roles"));
+        let wrong = Flags { database_url: Some("mysql://x".to_owned()), ..Flags::default() };
+        assert!(Config::load(&wrong).is_err());
+    }
+
+    #[test]
+    fn a_key_is_made_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config { data_dir: folder.path().join("new"), ..Config::default() };
+        let key = config.master_key().expect("a key");
+        assert_eq!(config.master_key().expect("the same key"), key);
+    }
+}

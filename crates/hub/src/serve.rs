@@ -1,0 +1,184 @@
+//! Running the hub: store, jobs and listeners up, and down again in order.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tidings_domain::Clock;
+use tidings_engine::{Hub, Settings, jobs};
+use tidings_store::Store;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::{Config, Role};
+use crate::observe::{self, Observed};
+use crate::protocols;
+
+/// How long jobs in hand may take to finish after the order to stop.
+const DRAIN: Duration = Duration::from_secs(28);
+
+/// A hub that is up.
+pub struct Running {
+    pub hub: Arc<Hub>,
+    stop: watch::Sender<bool>,
+    observed: Observed,
+    http: Option<JoinHandle<()>>,
+    jobs: Option<JoinHandle<()>>,
+    /// Held as long as this process writes the data folder.
+    _folder: Option<File>,
+}
+
+/// Opens the store and makes the hub, for a command that runs once.
+pub async fn open(config: &Config) -> Result<Arc<Hub>> {
+    open_as(config, false).await
+}
+
+async fn open_as(config: &Config, demo: bool) -> Result<Arc<Hub>> {
+    std::fs::create_dir_all(&config.data_dir).context("make the data folder")?;
+    let store = Store::open(&config.home()).await.context("open the store")?;
+    let settings = Settings {
+        data_dir: config.data_dir.clone(),
+        public_url: config.public_url(),
+        smtp_url: config.smtp_url.clone(),
+        smtp_open_max: config.smtp_open_max,
+        master_key: config.master_key()?,
+        demo,
+    };
+    Ok(Hub::new(Arc::new(store), settings, Clock::System))
+}
+
+/// Starts the hub.
+pub async fn start(config: &Config, demo: bool) -> Result<Running> {
+    std::fs::create_dir_all(&config.data_dir).context("make the data folder")?;
+    let folder = match config.database_url {
+        None => Some(lock_folder(config)?),
+        Some(_) => None,
+    };
+    let hub = open_as(config, demo).await?;
+    if let Some(url) = &hub.settings.smtp_url {
+        hub.mail_pool().with_context(|| format!("smtp_url {}", without_password(url)))?;
+    }
+    let observed = Observed::new(hub.clone())?;
+    let (stop, stopped) = watch::channel(false);
+    let http = if config.has_role(Role::Http)? {
+        Some(tokio::spawn(listen(config, &hub, &observed, stopped.clone()).await?))
+    } else {
+        None
+    };
+    let jobs =
+        config.has_role(Role::Jobs)?.then(|| tokio::spawn(jobs::run(hub.clone(), stopped.clone())));
+    Ok(Running { hub, stop, observed, http, jobs, _folder: folder })
+}
+
+async fn listen(
+    config: &Config,
+    hub: &Arc<Hub>,
+    observed: &Observed,
+    stop: watch::Receiver<bool>,
+) -> Result<impl Future<Output = ()> + Send + use<>> {
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen on {}; choose another with --listen", config.listen))?;
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => Some(tidings_listeners::http::tls(certificate, key)?),
+        _ => None,
+    };
+    if tls.is_none() && !config.listen.ip().is_loopback() {
+        tracing::warn!(
+            listen = %config.listen,
+            "plain HTTP beyond this machine: give --tls-cert and --tls-key, or put a proxy in front"
+        );
+    }
+    let router = protocols::router(hub)
+        .layer(axum::middleware::from_fn(observe::count))
+        .merge(observed.routes());
+    tracing::info!(listen = %config.listen, "ready");
+    Ok(tidings_listeners::http::serve(listener, router, tls, stop))
+}
+
+impl Running {
+    /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order.
+    pub async fn until_stopped(self) -> Result<()> {
+        wait_for_order().await?;
+        tracing::info!("stopping");
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Takes no new work, finishes what is in hand, and gives the rest back.
+    pub async fn stop(self) {
+        self.observed.drain();
+        let _ = self.stop.send(true);
+        let finish = async {
+            if let Some(http) = self.http {
+                let _ = http.await;
+            }
+            if let Some(jobs) = self.jobs {
+                let _ = jobs.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, finish).await.is_err() {
+            tracing::warn!("work in hand did not finish in time");
+        }
+        release(&self.hub).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Gives this node's jobs to the others at once.
+async fn release(hub: &Arc<Hub>) {
+    match hub.store.system.workspaces().await {
+        Ok(rows) => {
+            for row in rows {
+                let released = match hub.store.workspace(row.id).await {
+                    Ok(workspace) => workspace.release_jobs(hub.node).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = released {
+                    tracing::warn!(%error, "give jobs back");
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "give jobs back"),
+    }
+    if let Err(error) = hub.store.system.node_gone(hub.node).await {
+        tracing::warn!(%error, "sign off");
+    }
+}
+
+async fn wait_for_order() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result.context("watch for Ctrl-C")?,
+    }
+    Ok(())
+}
+
+/// One hub a data folder: two would each believe that they alone write it.
+fn lock_folder(config: &Config) -> Result<File> {
+    let path = config.data_dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => bail!(
+            "another hub runs on {}; stop it, or give this one its own --data-dir",
+            config.data_dir.display()
+        ),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("lock {}", path.display()))
+        }
+    }
+}
+
+fn without_password(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://…{}", &url[..scheme], &url[at..])
+        }
+        _ => url.to_owned(),
+    }
+}
