@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod mailbox;
 pub mod memberships;
 pub mod migrate;
+pub mod overview;
 mod schema;
 pub mod search;
 pub mod segments;

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
+use tidings_domain::CustomerId;
 use tidings_domain::change::IdentityKind;
-use tidings_domain::{CustomerId, Timestamp};
 
+use crate::Result;
 use crate::bulk::select_many;
 use crate::changes::{OWNER_KEY, customer_key, sort_rows};
 use crate::customers::{Customer, Page, Tag, load_customers};
 use crate::engines::Tx;
 use crate::sql::{Dialect, Param, Sql};
 use crate::workspace::Workspace;
-use crate::{Error, Result};
 
 /// Where the next page of a search starts: after this value of this kind of identity.
 pub type Found = (String, IdentityKind);
@@ -142,24 +142,6 @@ impl Workspace {
         })
         .await
     }
-
-    /// How many customers there are, how many have an e-mail address that is not suppressed, and
-    /// how many events since a time. Three counts over whole tables: for a figure that is kept
-    /// for some seconds.
-    pub async fn counts(&self, since: Timestamp) -> Result<Counts> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&COUNTS, crate::params![since]).await?;
-                let row = row.ok_or_else(|| Error::Corrupt("counts gave no row".to_owned()))?;
-                Ok(Counts {
-                    customers: row.int(0)?,
-                    reachable_by_email: row.int(1)?,
-                    events: row.int(2)?,
-                })
-            })
-        })
-        .await
-    }
 }
 
 /// The next matches after a place, over all kinds, in order.
@@ -186,21 +168,4 @@ async fn next_round(
     all.sort();
     all.truncate(limit);
     Ok(all)
-}
-
-static COUNTS: Sql = Sql::fan_out(
-    "counts",
-    "select (select count(*) from {s}customers),
-       (select count(*) from {s}customers c where c.email is not null
-          and not exists (select 1 from {s}suppressions s
-                          where s.channel = 1 and s.address = c.email)),
-       (select count(*) from {s}event_names n join {s}events e on e.name = n.number and e.at >= ?1)",
-);
-
-/// Figures for the overview.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    pub customers: i64,
-    pub reachable_by_email: i64,
-    pub events: i64,
 }

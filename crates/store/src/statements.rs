@@ -9,15 +9,16 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::campaigns::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQL);
+    all.extend(crate::groups::SQL);
+    all.extend(crate::idempotency::SQL);
     all.extend(crate::imports::SQL);
     all.extend(crate::jobs::SQL);
     all.extend(crate::mailbox::SQL);
     all.extend(crate::memberships::SQL);
+    all.extend(crate::overview::SQL);
     all.extend(crate::schema::SQL);
-    all.extend(crate::segments::SQL);
-    all.extend(crate::groups::SQL);
-    all.extend(crate::idempotency::SQL);
     all.extend(crate::search::SQL);
+    all.extend(crate::segments::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all

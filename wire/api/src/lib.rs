@@ -11,6 +11,7 @@ mod errors;
 mod events;
 mod groups;
 mod idempotency;
+mod imports;
 mod input;
 mod mailbox;
 mod many;
@@ -70,6 +71,12 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(tables::list, tables::create))
         .routes(routes!(tables::add_field))
         .routes(routes!(tables::upsert_records).layer(many()))
+        .routes(routes!(imports::list, imports::upload))
+        .routes(routes!(imports::show, imports::change))
+        .routes(routes!(imports::start))
+        .routes(routes!(imports::cancel))
+        .routes(routes!(imports::refusals))
+        .routes(routes!(imports::errors))
         .routes(routes!(segments::list, segments::create))
         .routes(routes!(segments::count))
         .routes(routes!(segments::fields))

@@ -34,20 +34,20 @@ const BATCH: usize = changes::BATCH;
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ManyDone {
     pub results: Vec<Done>,
-    pub counts: Counts,
+    pub counts: ItemCounts,
 }
 
 #[derive(Debug, Default, Serialize, ToSchema)]
-pub struct Counts {
+pub struct ItemCounts {
     pub created: usize,
     pub updated: usize,
     pub unchanged: usize,
     pub refused: usize,
 }
 
-impl Counts {
-    fn of(results: &[Done]) -> Counts {
-        let mut counts = Counts::default();
+impl ItemCounts {
+    fn of(results: &[Done]) -> ItemCounts {
+        let mut counts = ItemCounts::default();
         for done in results {
             match done {
                 Done::Created(_) => counts.created += 1,
@@ -93,7 +93,7 @@ async fn array(ctx: &Ctx, bytes: &[u8], read: &Read) -> Result<Response> {
     }
     let items = items.into_iter().map(|item| read(item.get().as_bytes())).collect();
     let results = apply(ctx, items).await?;
-    let counts = Counts::of(&results);
+    let counts = ItemCounts::of(&results);
     Ok(Json(ManyDone { results, counts }).into_response())
 }
 

@@ -21,6 +21,7 @@ pub use errors::error_file;
 pub use mapping::{ColumnName, ImportMode, MappedColumn, Mapping, NewKind, Suggestion};
 pub use plan::{Plan, column_name};
 pub use run::run;
+pub use tidings_delimited::{Encoding, LineEnding};
 pub use upload::{MAX_UPLOAD_BYTES, Upload, create};
 
 use crate::{Ctx, Error, Fault, Hub, Result};
