@@ -87,7 +87,8 @@ impl Writer<'_> {
     fn part(&mut self, bound: &Bound, in_conjunction: bool) -> String {
         match bound {
             Bound::All(parts) => self.joined(parts, "and", in_conjunction),
-            Bound::Any(parts) => self.joined(parts, "or", false),
+            // One part alone is no alternative; the planner would see through it and join it.
+            Bound::Any(parts) => self.joined(parts, "or", in_conjunction && parts.len() == 1),
             Bound::Not(part) => self.negated(part, in_conjunction),
             Bound::Constant(truth) => constant(*truth).to_owned(),
             Bound::Attribute { column, test } => {

@@ -2,16 +2,18 @@
 //! every engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 use tidings_domain::judge::{Facts, judge};
-use tidings_domain::rule::{BoundRule, Names, Rule};
+use tidings_domain::rule::{BoundRule, Names, OwnColumn, Reads, Rule};
 use tidings_domain::schema::{Owner, Schema};
 use tidings_domain::{CustomerId, EventId, Timestamp, bucket_of};
 use uuid::Uuid;
 
 use super::{condition, count_sql};
 use crate::engines::{Priority, Tx};
+use crate::memberships::{Needs, load_facts};
 use crate::sql::{Param, quoted};
 use crate::{Home, Result, Store, Workspace};
 
@@ -27,6 +29,8 @@ struct Base {
     schema: Schema,
     now: Timestamp,
     customers: BTreeMap<CustomerId, Facts>,
+    /// The same customers as the store reads them back for the evaluator.
+    read_back: HashMap<CustomerId, Facts>,
 }
 
 /// How often each outcome was seen, so that a test that tries nothing cannot pass.
@@ -151,6 +155,23 @@ async fn add_customer(
     Ok(())
 }
 
+/// What a rule that reads everything reads.
+fn everything(schema: &Schema) -> Needs {
+    let mut reads = Reads {
+        tags: random::TAGS.iter().map(|tag| (*tag).to_owned()).collect(),
+        groups: random::GROUPS.iter().map(|(_, number)| *number).collect(),
+        segments: random::SEGMENTS.iter().map(|(_, number)| *number).collect(),
+        consents: true,
+        events: random::EVENTS.iter().map(|(_, number)| *number).collect(),
+        tables: schema.tables.iter().map(|table| table.number).collect(),
+        ..Reads::default()
+    };
+    reads.own.extend(OwnColumn::ALL);
+    let mut needs = Needs::default();
+    needs.add(&reads);
+    needs
+}
+
 async fn fill(workspace: &Workspace, seed: u64) -> Base {
     workspace
         .write(Priority::Bulk, move |tx| {
@@ -165,7 +186,10 @@ async fn fill(workspace: &Workspace, seed: u64) -> Base {
                     add_customer(tx, &schema, number as i64 + 1, id, &facts).await?;
                     customers.insert(id, facts);
                 }
-                Ok(Base { schema, now, customers })
+                let ids: Vec<CustomerId> = customers.keys().copied().collect();
+                let needs = everything(&schema);
+                let read_back = load_facts(tx, &Arc::new(schema.clone()), &ids, &needs).await?;
+                Ok(Base { schema, now, customers, read_back })
             })
         })
         .await
@@ -208,6 +232,10 @@ async fn check(workspace: &Workspace, base: &Base, json: &Json, seed: u64, tally
         .filter(|(_, facts)| judge(&rule, facts, base.now).member)
         .map(|(id, _)| *id)
         .collect();
+    for (id, facts) in &base.customers {
+        let (given, read) = (judge(&rule, facts, base.now), &base.read_back[id]);
+        assert_eq!(judge(&rule, read, base.now), given, "{json}\n{facts:#?}\n{read:#?}");
+    }
     let (found, count) = selected(workspace, &rule, base.now, false).await;
     if let Some(id) = expected.symmetric_difference(&found).next() {
         let text = condition(&rule, workspace.dialect(), "", base.now, &mut Vec::new());
