@@ -275,7 +275,7 @@ async fn difference(
 
 /// What all touched rules together read, so that facts are loaded once.
 #[derive(Default)]
-struct Needs {
+pub(crate) struct Needs {
     tags: bool,
     groups: bool,
     segments: bool,
@@ -285,7 +285,7 @@ struct Needs {
 }
 
 impl Needs {
-    fn add(&mut self, reads: &Reads) {
+    pub(crate) fn add(&mut self, reads: &Reads) {
         self.tags |= !reads.tags.is_empty();
         self.groups |= !reads.groups.is_empty();
         self.segments |= !reads.segments.is_empty();
@@ -405,7 +405,7 @@ async fn memberships(
 }
 
 /// Everything that the rules in question read of these customers.
-async fn load_facts(
+pub(crate) async fn load_facts(
     tx: &mut Tx,
     schema: &Arc<Schema>,
     ids: &[CustomerId],

@@ -340,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn inlining_ends_where_a_rule_would_grow_too_large() {
+        // Each segment names the one before twice, which would double the rule forty times, and
+        // each names the one before once, far deeper than a rule may be.
+        for parts in [2, 1] {
+            let twice = |number: i32| Bound::Any(vec![Bound::Segment(number - 1); parts]);
+            let rule = |root| BoundRule { root, reads: Reads::default() };
+            let mut rules: HashMap<i32, BoundRule> =
+                (1..=400).map(|number| (number, rule(twice(number)))).collect();
+            rules.insert(0, rule(Bound::Tag("end".to_owned())));
+            let inlined = rule(Bound::Segment(400)).inlined(&rules);
+            let text = format!("{:?}", inlined.root);
+            assert!(text.contains("Segment(") && text.len() < 1_000_000, "{}", text.len());
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused_with_its_path() {
         let test = |attribute: &str, op: &str, value: Json| json!({"all": [{"tag": "x"}, {"attribute": attribute, "op": op, "value": value}]});
         check_refused(test("nope", "eq", json!(1)), "all[1].attribute", "unknown attribute nope");

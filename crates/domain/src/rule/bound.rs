@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Comparison, CountRange, Function, Pattern, Period, Span};
+use super::{Comparison, CountRange, Function, MAX_CONDITIONS, MAX_DEPTH, Pattern, Period, Span};
 use crate::CampaignId;
 use crate::consent::{Channel, ConsentState};
 use crate::value::{Kind, Value};
@@ -217,28 +217,60 @@ impl BoundRule {
 
     /// The same rule with the rules of other segments in place of references to them, so that it
     /// asks what is true now and not what membership said last. Segments that are not in `rules`
-    /// stay references. The rules must be free of circles (`cycles::find`).
+    /// stay references, and so do those that would make the rule larger than one may be written:
+    /// segments that name each other twice double at every step. The rules must be free of circles
+    /// (`cycles::find`).
     pub fn inlined(&self, rules: &HashMap<i32, BoundRule>) -> BoundRule {
-        let mut reads = self.reads.clone();
-        let root = inline(&self.root, rules, &mut reads);
-        BoundRule { root, reads }
+        let mut inliner =
+            Inliner { rules, reads: self.reads.clone(), conditions: conditions(&self.root) };
+        let root = inliner.part(&self.root, MAX_INLINED_DEPTH);
+        BoundRule { root, reads: inliner.reads }
     }
 }
 
-fn inline(bound: &Bound, rules: &HashMap<i32, BoundRule>, reads: &mut Reads) -> Bound {
-    let mut parts = |parts: &[Bound]| parts.iter().map(|p| inline(p, rules, reads)).collect();
+/// Databases limit how deep an expression may be.
+const MAX_INLINED_DEPTH: usize = 4 * MAX_DEPTH;
+
+struct Inliner<'a> {
+    rules: &'a HashMap<i32, BoundRule>,
+    reads: Reads,
+    /// How many conditions the rule has so far.
+    conditions: usize,
+}
+
+impl Inliner<'_> {
+    /// `depth` is how many more levels there may be, this one included.
+    fn part(&mut self, bound: &Bound, depth: usize) -> Bound {
+        let below = depth.saturating_sub(1);
+        match bound {
+            Bound::All(parts) => Bound::All(parts.iter().map(|p| self.part(p, below)).collect()),
+            Bound::Any(parts) => Bound::Any(parts.iter().map(|p| self.part(p, below)).collect()),
+            Bound::Not(part) => Bound::Not(Box::new(self.part(part, below))),
+            Bound::Segment(number) => self.segment(*number, depth),
+            other => other.clone(),
+        }
+    }
+
+    fn segment(&mut self, number: i32, depth: usize) -> Bound {
+        let Some(rule) = self.rules.get(&number) else { return Bound::Segment(number) };
+        let conditions = self.conditions + conditions(&rule.root);
+        if conditions > MAX_CONDITIONS || depth <= MAX_DEPTH {
+            return Bound::Segment(number);
+        }
+        self.conditions = conditions;
+        self.reads.add(&rule.reads);
+        self.part(&rule.root, depth)
+    }
+}
+
+/// How many conditions a part has, filters of events and records included.
+fn conditions(bound: &Bound) -> usize {
     match bound {
-        Bound::All(all) => Bound::All(parts(all)),
-        Bound::Any(any) => Bound::Any(parts(any)),
-        Bound::Not(part) => Bound::Not(Box::new(inline(part, rules, reads))),
-        Bound::Segment(number) => match rules.get(number) {
-            Some(rule) => {
-                reads.add(&rule.reads);
-                inline(&rule.root, rules, reads)
-            }
-            None => bound.clone(),
-        },
-        other => other.clone(),
+        Bound::All(parts) | Bound::Any(parts) => parts.iter().map(conditions).sum(),
+        Bound::Not(part) => conditions(part),
+        Bound::Event(event) => 1 + event.filters.len(),
+        Bound::Table(table) => 1 + table.filters.len(),
+        _ => 1,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use tidings_domain::rule::{BoundEvent, Comparison, PropertyTest, Scalar};
 
 use super::value::{SHORT_LIST, sign};
-use super::{Rows, Writer, side_by_side};
+use super::{Rows, Writer, certain, constant, side_by_side};
 use crate::sql::{Dialect, Param};
 
 /// How SQL reaches one property of the event `e`.
@@ -23,6 +23,9 @@ struct Property {
 
 impl Writer<'_> {
     pub(super) fn event(&mut self, rule: &BoundEvent, in_conjunction: bool) -> String {
+        if let Some(truth) = certain(rule.count) {
+            return constant(truth).to_owned();
+        }
         let mut filters = vec![format!("e.name = {}", self.param(rule.name))];
         if let Some(window) = rule.span.within {
             let from = self.param(self.now.0.saturating_sub(window.micros()));

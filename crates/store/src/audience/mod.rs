@@ -19,6 +19,9 @@ mod event;
 mod table;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 /// PostgreSQL plans joins of so many conditions together; more of them become look-ups, because
 /// planning time grows faster than what a better order could save.
 const MAX_JOINS: usize = 8;
@@ -84,7 +87,8 @@ impl Writer<'_> {
     fn part(&mut self, bound: &Bound, in_conjunction: bool) -> String {
         match bound {
             Bound::All(parts) => self.joined(parts, "and", in_conjunction),
-            Bound::Any(parts) => self.joined(parts, "or", false),
+            // One part alone is no alternative; the planner would see through it and join it.
+            Bound::Any(parts) => self.joined(parts, "or", in_conjunction && parts.len() == 1),
             Bound::Not(part) => self.negated(part, in_conjunction),
             Bound::Constant(truth) => constant(*truth).to_owned(),
             Bound::Attribute { column, test } => {
@@ -188,11 +192,9 @@ impl Writer<'_> {
         if self.joins <= MAX_JOINS { text } else { format!("({text}) is true") }
     }
 
-    /// That the number of such rows lies in a range.
+    /// That the number of such rows lies in a range; `certain` has been asked before.
     fn counted(&mut self, mut rows: Rows, range: CountRange, in_conjunction: bool) -> String {
         match range {
-            CountRange { min, max: Some(max) } if min > max => constant(false).to_owned(),
-            CountRange { min: 0, max: None } => constant(true).to_owned(),
             CountRange { min: 0, max: Some(max) } => {
                 rows.having = (max > 0).then(|| format!("count(*) > {max}"));
                 let text = format!("not {}", self.some(&rows, false));
@@ -207,6 +209,16 @@ impl Writer<'_> {
                 self.some(&rows, in_conjunction)
             }
         }
+    }
+}
+
+/// What a range says whatever the count is. It is asked before a condition adds its parameters,
+/// since a parameter that the text does not use is an error.
+fn certain(range: CountRange) -> Option<bool> {
+    match range {
+        CountRange { min: 0, max: None } => Some(true),
+        CountRange { min, max: Some(max) } if min > max => Some(false),
+        _ => None,
     }
 }
 

@@ -4,11 +4,16 @@ use tidings_domain::rule::{AVERAGE_UNIT, BoundAggregate, BoundTable, Comparison,
 use tidings_domain::value::Value;
 
 use super::value::sign;
-use super::{Rows, Writer, constant, side_by_side};
+use super::{Rows, Writer, certain, constant, side_by_side};
 use crate::sql::{Dialect, quoted};
 
 impl Writer<'_> {
     pub(super) fn table(&mut self, rule: &BoundTable, in_conjunction: bool) -> String {
+        if let BoundAggregate::Count(range) = rule.aggregate
+            && let Some(truth) = certain(range)
+        {
+            return constant(truth).to_owned();
+        }
         let mut filters = Vec::with_capacity(rule.filters.len());
         for filter in &rule.filters {
             filters.push(self.value_test(&column(&filter.field), &filter.test));
