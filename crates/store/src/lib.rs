@@ -2,6 +2,7 @@
 //!
 //! Callers see coarse operations in the domain's terms; SQL appears in this crate alone.
 
+pub mod archive;
 pub mod audience;
 mod bulk;
 pub mod campaigns;

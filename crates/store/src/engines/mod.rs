@@ -93,6 +93,24 @@ impl Tx {
         self.touch(&text, params).await
     }
 
+    /// Gives the rows of a generated statement one by one, so that memory does not grow with them.
+    pub(crate) async fn each(
+        &mut self,
+        text: &str,
+        take: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
+        let text = spell(text, self.dialect(), &self.schema);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => sqlite::each(connection, &text, take),
+            Connection::Postgres(client) => postgres::each(client, &text, take).await,
+        }
+    }
+
+    /// The same connection, turned to another schema of the server.
+    pub(crate) fn turned_to(self, layout: Layout, schema: Arc<str>) -> Tx {
+        Tx::new(self.connection, layout, schema)
+    }
+
     /// Runs statements without parameters, such as a migration.
     pub async fn script(&mut self, text: &str) -> Result<()> {
         match &mut self.connection {

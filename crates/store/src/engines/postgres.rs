@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures::TryStreamExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Config, NoTls};
@@ -123,6 +124,21 @@ pub(super) async fn execute(client: &Object, text: &str, params: &[Param]) -> Re
     client.execute(&statement, &params).await.map_err(fault)
 }
 
+pub(super) async fn each(
+    client: &Object,
+    text: &str,
+    mut take: impl FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let statement = client.prepare(text).await.map_err(fault)?;
+    let nothing: [&(dyn ToSql + Sync); 0] = [];
+    let found = client.query_raw(&statement, nothing).await.map_err(fault)?;
+    let mut found = std::pin::pin!(found);
+    while let Some(source) = found.try_next().await.map_err(fault)? {
+        take(row(&source)?)?;
+    }
+    Ok(())
+}
+
 /// Rows of a statement whose parameters are whole columns.
 pub(crate) async fn query_columns(
     client: &Object,
@@ -223,7 +239,7 @@ impl ToSql for Param {
     to_sql_checked!();
 }
 
-pub(super) fn fault(error: tokio_postgres::Error) -> Error {
+pub(crate) fn fault(error: tokio_postgres::Error) -> Error {
     let Some(detail) = error.as_db_error() else {
         return if error.is_closed() || error.source().is_some_and(|s| s.is::<std::io::Error>()) {
             Error::Unavailable(error.to_string())

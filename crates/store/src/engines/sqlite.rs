@@ -82,6 +82,20 @@ pub(super) fn execute(connection: &Sqlite, text: &str, params: &[Param]) -> Resu
     Ok(touched as u64)
 }
 
+pub(super) fn each(
+    connection: &Sqlite,
+    text: &str,
+    mut take: impl FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare(text).map_err(fault)?;
+    let columns = statement.column_count();
+    let mut found = statement.query([]).map_err(fault)?;
+    while let Some(source) = found.next().map_err(fault)? {
+        take(row(source, columns).map_err(fault)?)?;
+    }
+    Ok(())
+}
+
 /// Runs one statement for each set of parameters.
 pub(crate) fn execute_each(
     connection: &Sqlite,
