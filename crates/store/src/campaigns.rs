@@ -245,6 +245,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &PAUSE,
     &RESUME,
     &CANCEL,
+    &CLOSE_SHARDS,
     &CANCEL_DUE,
     &SHARDS_OF,
     &ADD_SHARD,

@@ -173,8 +173,7 @@ async fn what_was_held_is_let_go(test: TestStore) {
         let paused = moved.store.system.setting("sending_paused").await.unwrap();
         assert_eq!(paused.as_deref(), Some("true"));
         let shards = moved.workspace.campaign_shards(campaign).await.unwrap();
-        let expected = if engine == Engine::Sqlite { 1 } else { 16 };
-        assert_eq!(shards.len(), expected);
+        assert_eq!(shards.len() > 1, engine != Engine::Sqlite);
         assert!(shards.iter().all(|shard| shard.next == shard.low));
         // Every shard's job can be claimed at once, by anyone.
         let mut claimed = std::collections::BTreeSet::new();
