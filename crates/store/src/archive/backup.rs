@@ -11,8 +11,8 @@ use super::{Checksums, Progress, Summary};
 use crate::store::{Place, Store};
 use crate::{Error, Result};
 
-/// Writes everything the hub remembers to `target`, which must not exist yet. `files` is the data
-/// folder whose `imports` go along. The archive appears whole or not at all.
+/// Writes everything the hub remembers to `target`, which must not exist yet. `files` is the folder
+/// of uploads and other blobs, which then go along. The archive appears whole or not at all.
 ///
 /// Fails with `Conflict` where the target exists, `Io` where it cannot be written.
 pub async fn backup(
@@ -77,7 +77,7 @@ async fn write(
     // The rows come first: a file that they name was there before they were read.
     drop(snapshot);
     if let Some(folder) = files {
-        summary.files = write_files(&mut writer, &folder, "imports")?;
+        summary.files = write_files(&mut writer, &folder, "")?;
     }
     (summary.tables, summary.rows) = writer.finish()?;
     Ok(summary)
@@ -117,7 +117,7 @@ fn write_files(writer: &mut Writer, folder: &Path, below: &str) -> Result<u64> {
         let name = name
             .to_str()
             .ok_or_else(|| Error::Invalid(format!("the name of the file {name:?} is not text")))?;
-        let path = format!("{below}/{name}");
+        let path = if below.is_empty() { name.to_owned() } else { format!("{below}/{name}") };
         let kind = entry.file_type()?;
         if kind.is_dir() {
             count += write_files(writer, folder, &path)?;

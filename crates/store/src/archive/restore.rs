@@ -22,7 +22,7 @@ use crate::{Error, Result};
 /// How an archive is restored.
 #[derive(Clone, Debug, Default)]
 pub struct Restoring {
-    /// The data folder that gets the archive's files; `None` leaves them in the archive.
+    /// The folder of uploads and other blobs that gets the archive's; `None` leaves them there.
     pub files: Option<PathBuf>,
     /// Whether hot tables are laid out by bucket; `None` keeps what the archive says. PostgreSQL only.
     pub partitioned: Option<bool>,

@@ -1,7 +1,11 @@
 //! The two engines behind one transaction type.
 
 pub mod postgres;
+#[cfg(test)]
+mod postgres_tests;
 pub mod sqlite;
+#[cfg(test)]
+mod sqlite_tests;
 
 use std::sync::Arc;
 
@@ -174,6 +178,14 @@ impl Db {
         match self {
             Db::Sqlite(db) => db.read(Box::new(work)).await,
             Db::Postgres(db) => db.read(Box::new(work)).await,
+        }
+    }
+
+    /// How many commits this process has made here; `None` where the server counts them.
+    pub fn commits(&self) -> Option<u64> {
+        match self {
+            Db::Sqlite(db) => Some(db.commits()),
+            Db::Postgres(_) => None,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -22,10 +22,28 @@ const GROUP: usize = 256;
 const TURN: Duration = Duration::from_millis(8);
 /// Connections that read beside the writer.
 const READERS: usize = 4;
-/// WAL pages after which the checkpointer starts moving them into the database.
-const CHECKPOINT_PAGES: i32 = 4_000;
-/// WAL pages after which the writer itself finishes the checkpoint, so that the WAL stays bounded.
-const WAL_LIMIT_PAGES: i32 = 32_000;
+/// A bulk command waits about this long for its turn, however many interactive ones come.
+const BULK_WAIT: Duration = Duration::from_millis(50);
+/// How long the writer waits for readers to let go of the write-ahead log.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(20);
+/// How long a statement waits for another process.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
+
+/// When the write-ahead log is moved into the database, in pages of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkpoints {
+    /// The checkpointer begins, beside the writer.
+    pub start: i32,
+    /// The writer itself finishes the job, so that the log stays bounded. While a long read stands
+    /// in the way the log grows on, and the writer tries again every `start` pages.
+    pub limit: i32,
+}
+
+impl Default for Checkpoints {
+    fn default() -> Checkpoints {
+        Checkpoints { start: 4_000, limit: 32_000 }
+    }
+}
 
 impl ToSql for Param {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -144,7 +162,7 @@ pub fn connect(path: &Path, reads_only: bool, cache_kib: u32) -> Result<Sqlite> 
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Sqlite::open_with_flags(path, flags).map_err(fault)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(fault)?;
+    connection.busy_timeout(BUSY_WAIT).map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(256);
     connection
         .execute_batch(&format!(
@@ -164,13 +182,14 @@ pub struct SqliteDb {
     bulk: mpsc::Sender<Box<dyn Command>>,
     readers: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Tx>>>,
+    commits: Arc<AtomicU64>,
 }
 
 trait Command: Send {
-    /// Does the work inside a savepoint; false where it must be rolled back.
-    fn run(&mut self, tx: &mut Tx) -> bool;
+    /// Does the work inside a savepoint; on an error it must be rolled back.
+    fn run(&mut self, tx: &mut Tx) -> Result<()>;
     /// Tells the caller, once it is known whether the group was committed.
-    fn answer(self: Box<Self>, committed: Result<(), String>);
+    fn answer(self: Box<Self>, committed: &Result<()>);
 }
 
 struct Waiting<T> {
@@ -179,19 +198,27 @@ struct Waiting<T> {
     caller: oneshot::Sender<Result<T>>,
 }
 
+/// What a fault of the whole group means to each command in it.
+fn shared(error: &Error) -> Error {
+    match error {
+        Error::DiskFull(text) => Error::DiskFull(text.clone()),
+        other => Error::Unavailable(other.to_string()),
+    }
+}
+
 impl<T: Send> Command for Waiting<T> {
-    fn run(&mut self, tx: &mut Tx) -> bool {
-        let Some(work) = self.work.take() else { return false };
+    fn run(&mut self, tx: &mut Tx) -> Result<()> {
+        let Some(work) = self.work.take() else { return Ok(()) };
         let result = catch_unwind(AssertUnwindSafe(|| futures::executor::block_on(work(tx))))
             .unwrap_or_else(|_| Err(Error::Database("a write panicked".to_owned())));
-        let keep = result.is_ok();
+        let done = result.as_ref().map(|_| ()).map_err(shared);
         self.result = Some(result);
-        keep
+        done
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
+    fn answer(self: Box<Self>, committed: &Result<()>) {
         let result = match (self.result, committed) {
-            (Some(Ok(_)) | None, Err(text)) => Err(Error::Unavailable(text)),
+            (Some(Ok(_)) | None, Err(error)) => Err(shared(error)),
             (None, Ok(())) => Err(Error::Unavailable("the write was not reached".to_owned())),
             (Some(result), _) => result,
         };
@@ -202,25 +229,33 @@ impl<T: Send> Command for Waiting<T> {
 
 impl SqliteDb {
     pub fn open(path: &Path, cache_kib: u32) -> Result<SqliteDb> {
-        let writer = connect(path, false, cache_kib)?;
+        SqliteDb::open_with(path, cache_kib, Checkpoints::default())
+    }
+
+    pub fn open_with(path: &Path, cache_kib: u32, checkpoints: Checkpoints) -> Result<SqliteDb> {
+        let mut writer = connect(path, false, cache_kib)?;
         let (interactive, interactive_queue) = mpsc::channel(4 * GROUP);
         let (bulk, bulk_queue) = mpsc::channel(8);
-        let file = path.to_owned();
+        let commits = Arc::new(AtomicU64::new(0));
+        let queues = Queues { interactive: interactive_queue, bulk: bulk_queue };
+        let log = Log::watch(path, &mut writer, checkpoints, commits.clone())?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("db").to_owned();
         std::thread::Builder::new()
             .name(format!("write {name}"))
-            .spawn(move || write_loop(&file, writer, interactive_queue, bulk_queue))?;
+            .spawn(move || write_loop(writer, queues, log))?;
         Ok(SqliteDb {
             path: path.to_owned(),
             interactive,
             bulk,
             readers: Arc::new(Semaphore::new(READERS)),
             idle: Arc::new(Mutex::new(Vec::new())),
+            commits,
         })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// How many times the writer has committed since it was opened.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     pub async fn write<T: Send + 'static>(&self, priority: Priority, work: Work<T>) -> Result<T> {
@@ -259,61 +294,60 @@ fn transaction(connection: Sqlite) -> Tx {
     Tx::new(Connection::Sqlite(connection), Layout::Plain, "main.".into())
 }
 
-fn write_loop(
-    path: &Path,
-    mut writer: Sqlite,
-    mut interactive: mpsc::Receiver<Box<dyn Command>>,
-    mut bulk: mpsc::Receiver<Box<dyn Command>>,
-) {
-    let wal_pages = Arc::new(AtomicI32::new(0));
-    let pages = wal_pages.clone();
-    if let Err(error) = writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
-        pages.store(count, Ordering::Relaxed);
-        Ok(())
-    })) {
-        tracing::error!(%error, "watch the write-ahead log");
-    }
-    let checkpointer = Checkpointer::start(path);
-    let mut tx = transaction(writer);
-    let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
-    let mut bulk_open = true;
-    loop {
-        // Interactive commands first; a bulk one only when none waits, or once per turn.
-        let first = futures::executor::block_on(async {
+/// The commands that wait for the writer.
+struct Queues {
+    interactive: mpsc::Receiver<Box<dyn Command>>,
+    bulk: mpsc::Receiver<Box<dyn Command>>,
+}
+
+impl Queues {
+    /// Waits for a command, interactive ones first. `None` when nobody can send any more.
+    fn wait(&mut self) -> Option<Box<dyn Command>> {
+        futures::executor::block_on(async {
             tokio::select! {
                 biased;
-                command = interactive.recv() => command,
-                command = bulk.recv(), if bulk_open => match command {
-                    Some(command) => Some(command),
-                    None => { bulk_open = false; interactive.recv().await }
-                },
+                Some(command) = self.interactive.recv() => Some(command),
+                Some(command) = self.bulk.recv() => Some(command),
+                else => None,
             }
-        });
-        let Some(first) = first else { break };
-        run_group(&mut tx, first, &mut interactive, &mut bulk, &mut group);
-        let waiting = wal_pages.load(Ordering::Relaxed);
-        if waiting > WAL_LIMIT_PAGES {
-            finish_checkpoint(&tx);
-            wal_pages.store(0, Ordering::Relaxed);
-        } else if waiting > CHECKPOINT_PAGES {
-            checkpointer.wake();
-        }
+        })
     }
-    finish_checkpoint(&tx);
+
+    /// The next command of a turn that has begun.
+    fn next(&mut self) -> Option<Box<dyn Command>> {
+        self.interactive.try_recv().or_else(|_| self.bulk.try_recv()).ok()
+    }
+}
+
+fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
+    let mut tx = transaction(writer);
+    let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
+    let mut bulk_at = Instant::now();
+    loop {
+        // Bulk commands run when no interactive one waits; so that they are never starved, one
+        // goes first from time to time.
+        let overdue = bulk_at.elapsed() >= BULK_WAIT;
+        let first = if overdue { queues.bulk.try_recv().ok() } else { None };
+        if overdue {
+            bulk_at = Instant::now();
+        }
+        let Some(first) = first.or_else(|| queues.wait()) else { break };
+        run_group(&mut tx, first, &mut queues, &mut group);
+        log.after_turn(&tx);
+    }
+    log.finish(&tx);
 }
 
 /// One write turn: a transaction around as many waiting commands as fit, each in a savepoint.
 fn run_group(
     tx: &mut Tx,
     first: Box<dyn Command>,
-    interactive: &mut mpsc::Receiver<Box<dyn Command>>,
-    bulk: &mut mpsc::Receiver<Box<dyn Command>>,
+    queues: &mut Queues,
     group: &mut Vec<Box<dyn Command>>,
 ) {
     let began = Instant::now();
     let mut outcome = control(tx, "begin immediate");
     let mut next = Some(first);
-    let mut bulk_taken = false;
     while let Some(mut command) = next.take() {
         if outcome.is_ok() {
             outcome = run_one(tx, command.as_mut());
@@ -322,42 +356,107 @@ fn run_group(
         if outcome.is_err() || group.len() >= GROUP || began.elapsed() >= TURN {
             break;
         }
-        next = interactive.try_recv().ok();
-        if next.is_none() && !bulk_taken {
-            next = bulk.try_recv().ok();
-            bulk_taken = next.is_some();
-        }
+        next = queues.next();
     }
     if outcome.is_ok() {
         outcome = control(tx, "commit");
     }
-    if outcome.is_err() {
+    if outcome.is_err() && !is_over(tx) {
         let _ = control(tx, "rollback");
     }
     for command in group.drain(..) {
-        command.answer(outcome.clone());
+        command.answer(&outcome);
     }
 }
 
 /// Runs one command in a savepoint. An error means that the whole group is lost.
-fn run_one(tx: &mut Tx, command: &mut dyn Command) -> Result<(), String> {
+fn run_one(tx: &mut Tx, command: &mut dyn Command) -> Result<()> {
     control(tx, "savepoint command")?;
-    if !command.run(tx) {
-        // Some faults, such as a full disk, end the whole transaction by themselves.
+    let done = command.run(tx);
+    // Some faults, such as a full disk, end the whole transaction by themselves.
+    if is_over(tx) {
+        let ended = || Error::Unavailable("the transaction ended in the middle".to_owned());
+        return Err(done.err().unwrap_or_else(ended));
+    }
+    if done.is_err() {
         control(tx, "rollback to command")?;
     }
     control(tx, "release command")
 }
 
-fn control(tx: &Tx, text: &str) -> Result<(), String> {
-    let Connection::Sqlite(connection) = &tx.connection else { return Ok(()) };
-    execute(connection, text, &[]).map(|_| ()).map_err(|error| error.to_string())
+/// Whether no transaction is open.
+fn is_over(tx: &Tx) -> bool {
+    match &tx.connection {
+        Connection::Sqlite(connection) => connection.is_autocommit(),
+        Connection::Postgres(_) => false,
+    }
 }
 
-fn finish_checkpoint(tx: &Tx) {
-    let Connection::Sqlite(connection) = &tx.connection else { return };
-    if let Err(error) = query(connection, "pragma wal_checkpoint(truncate)", &[]) {
-        tracing::warn!(%error, "finish checkpoint");
+fn control(tx: &Tx, text: &str) -> Result<()> {
+    let Connection::Sqlite(connection) = &tx.connection else { return Ok(()) };
+    execute(connection, text, &[]).map(|_| ())
+}
+
+/// The write-ahead log: how long it is, and who shortens it when.
+struct Log {
+    pages: Arc<AtomicI32>,
+    checkpoints: Checkpoints,
+    /// The length at which the writer next shortens it itself.
+    next_try: i32,
+    checkpointer: Checkpointer,
+}
+
+impl Log {
+    fn watch(
+        path: &Path,
+        writer: &mut Sqlite,
+        checkpoints: Checkpoints,
+        commits: Arc<AtomicU64>,
+    ) -> Result<Log> {
+        let pages = Arc::new(AtomicI32::new(0));
+        let length = pages.clone();
+        writer
+            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
+                length.store(count, Ordering::Relaxed);
+                commits.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }))
+            .map_err(fault)?;
+        let checkpointer = Checkpointer::start(path);
+        Ok(Log { pages, checkpoints, next_try: checkpoints.limit, checkpointer })
+    }
+
+    fn after_turn(&mut self, tx: &Tx) {
+        let pages = self.pages.load(Ordering::Relaxed);
+        if pages < self.checkpoints.start {
+            self.next_try = self.checkpoints.limit;
+        } else if pages < self.checkpoints.limit {
+            self.checkpointer.wake();
+        } else if pages < self.next_try {
+            // The checkpointer is left asleep: while it works, the writer cannot empty the log.
+        } else if self.finish(tx) {
+            self.pages.store(0, Ordering::Relaxed);
+            self.next_try = self.checkpoints.limit;
+        } else {
+            self.next_try = pages.saturating_add(self.checkpoints.start);
+        }
+    }
+
+    /// Empties the log; false where a reader still needs it.
+    fn finish(&self, tx: &Tx) -> bool {
+        let Connection::Sqlite(connection) = &tx.connection else { return true };
+        // A long read must not hold up every writer for as long as a busy database may.
+        let emptied = connection.busy_timeout(CHECKPOINT_WAIT).map_err(fault).and_then(|()| {
+            let rows = query(connection, "pragma wal_checkpoint(truncate)", &[])?;
+            rows.first().map_or(Ok(true), |row| Ok(row.int(0)? == 0))
+        });
+        if let Err(error) = connection.busy_timeout(BUSY_WAIT) {
+            tracing::warn!(%error, "wait for other processes again");
+        }
+        emptied.unwrap_or_else(|error| {
+            tracing::warn!(%error, "finish checkpoint");
+            false
+        })
     }
 }
 

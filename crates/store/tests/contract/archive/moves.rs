@@ -189,7 +189,7 @@ async fn what_was_held_is_let_go(test: TestStore) {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_go_along_when_they_are_asked_for() {
     let test = TestStore::on(Engine::Sqlite).await;
-    let data = test.folder.path().join("data");
+    let data = test.folder.path().join("data").join("blobs");
     let big: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
     for (path, bytes) in [("imports/1.csv", b"a,b\n".as_slice()), ("imports/w1/2.csv", &big)] {
         std::fs::create_dir_all(data.join(path).parent().unwrap()).unwrap();
@@ -201,11 +201,11 @@ async fn files_go_along_when_they_are_asked_for() {
     for wanted in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let home = Engine::Sqlite.home(&folder).await;
-        let files = wanted.then(|| folder.path().join("data"));
+        let files = wanted.then(|| folder.path().join("data/blobs"));
         let how = Restoring { files, partitioned: None };
         let done = restore(&home, &target, how, |_| {}).await.unwrap();
         assert_eq!(done.files, if wanted { 2 } else { 0 });
-        let found = std::fs::read(folder.path().join("data/imports/w1/2.csv")).ok();
+        let found = std::fs::read(folder.path().join("data/blobs/imports/w1/2.csv")).ok();
         assert_eq!(found, wanted.then(|| big.clone()));
     }
 }
