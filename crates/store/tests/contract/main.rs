@@ -6,3 +6,4 @@ mod changes;
 mod database;
 mod home;
 mod jobs;
+mod migrations;
