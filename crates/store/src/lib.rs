@@ -14,6 +14,7 @@ pub mod error;
 pub mod groups;
 #[cfg(test)]
 mod guard;
+mod hex;
 pub mod idempotency;
 pub mod imports;
 pub mod jobs;

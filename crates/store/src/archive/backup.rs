@@ -37,12 +37,9 @@ pub async fn checksums(
 }
 
 /// Runs work that waits for files and computes much, beside the threads that serve requests.
-pub(super) async fn on_own_thread<T: Send + 'static, F: AsyncFnOnce() -> Result<T>>(
-    work: F,
-) -> Result<T>
-where
-    F: Send + 'static,
-{
+pub(super) async fn on_own_thread<T: Send + 'static>(
+    work: impl AsyncFnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let runtime = tokio::runtime::Handle::current();
     let task = tokio::task::spawn_blocking(move || runtime.block_on(work()));
     task.await.map_err(|error| Error::Database(format!("the work was cut short: {error}")))?

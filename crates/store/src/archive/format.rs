@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::sums::Sums;
 use super::tables::{Kind, bucket_column};
+use crate::hex::hex;
 use crate::{Error, Result};
 
 /// The format that this program writes, and the newest that it reads.
@@ -57,25 +58,6 @@ pub struct Database {
 pub struct Table {
     pub name: String,
     pub columns: Vec<(String, Kind)>,
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    text
-}
-
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs.iter().map(|[a, b]| u8::try_from(digit(*a)? * 16 + digit(*b)?).ok()).collect()
 }
 
 /// Writes an archive beside its place; only `finish` moves it there.

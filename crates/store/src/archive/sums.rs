@@ -48,14 +48,14 @@ impl Sum {
 impl Serialize for Sum {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let bytes: Vec<u8> = self.0.iter().flat_map(|limb| limb.to_le_bytes()).collect();
-        serializer.serialize_str(&super::format::hex(&bytes))
+        serializer.serialize_str(&crate::hex::hex(&bytes))
     }
 }
 
 impl<'de> Deserialize<'de> for Sum {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = super::format::unhex(&text).filter(|bytes| bytes.len() == 32);
+        let bytes = crate::hex::unhex(&text).filter(|bytes| bytes.len() == 32);
         let bytes = bytes.ok_or_else(|| serde::de::Error::custom("expected 32 bytes"))?;
         let mut sum = Sum::default();
         sum.add(&bytes);

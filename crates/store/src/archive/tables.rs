@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tidings_domain::json::canonical;
 
-use super::format::{Table, hex, unhex};
+use super::format::Table;
 use crate::engines::Tx;
+use crate::hex::{hex, unhex};
 use crate::sql::{Cell, Dialect, Param, quoted};
 use crate::{Error, Result};
 
