@@ -365,3 +365,40 @@ fn restore_file(reader: &mut Reader, path: &str, how: &Restoring) -> Result<bool
     sync_folder(&place)?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::format::Writer;
+    use super::*;
+
+    #[test]
+    fn a_file_stays_inside_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let inside = folder.path().join("a/b");
+        std::fs::create_dir_all(&inside).unwrap();
+        let content = folder.path().join("content");
+        std::fs::write(&content, "x").unwrap();
+        let header = Header {
+            format: super::super::format::FORMAT,
+            made_at: 0,
+            engine: "sqlite".into(),
+            program: String::new(),
+        };
+        for (at, (path, fits)) in
+            [("imports/1", true), ("../1", false), ("/tmp/1", false), ("", false), ("./1", false)]
+                .into_iter()
+                .enumerate()
+        {
+            let source = folder.path().join(format!("{at}.tidings"));
+            let mut writer = Writer::create(&source, header.clone()).unwrap();
+            writer.file(path, std::fs::File::open(&content).unwrap()).unwrap();
+            writer.finish().unwrap();
+            let (mut reader, _) = Reader::open(&source).unwrap();
+            assert!(matches!(reader.next(), Ok(Some(Item::Mark(Mark::File { .. })))));
+            let how = Restoring { files: Some(inside.clone()), partitioned: None };
+            let restored = restore_file(&mut reader, path, &how);
+            assert_eq!(restored.is_ok(), fits, "{path}: {restored:?}");
+            assert_eq!(inside.join(path).is_file(), fits, "{path}");
+        }
+    }
+}
