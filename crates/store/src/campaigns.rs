@@ -245,6 +245,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &PAUSE,
     &RESUME,
     &CANCEL,
+    &CLOSE_SHARDS,
     &CANCEL_DUE,
     &SHARDS_OF,
     &ADD_SHARD,
@@ -315,9 +316,9 @@ pub(crate) async fn wake_shards(tx: &mut Tx, number: i32, at: Timestamp) -> Resu
     Ok(())
 }
 
-/// Cuts a campaign into shards when it begins.
-async fn cut(tx: &mut Tx, number: i32, job: &jobs::Job, at: Timestamp) -> Result<()> {
-    let ranges: Vec<(i64, i64, i64)> = match tx.dialect() {
+/// The shards of a campaign on this engine: number, first and one past the last.
+pub(crate) async fn shard_ranges(tx: &mut Tx) -> Result<Vec<(i64, i64, i64)>> {
+    Ok(match tx.dialect() {
         Dialect::Sqlite => {
             let last =
                 tx.query_text("select coalesce(max(system_id), 0) from {s}customers", &[]).await?;
@@ -328,7 +329,12 @@ async fn cut(tx: &mut Tx, number: i32, job: &jobs::Job, at: Timestamp) -> Result
             let width = i64::from(tidings_domain::bucket::BUCKETS) / SHARDS;
             (0..SHARDS).map(|shard| (shard, shard * width, (shard + 1) * width)).collect()
         }
-    };
+    })
+}
+
+/// Cuts a campaign into shards when it begins.
+async fn cut(tx: &mut Tx, number: i32, job: &jobs::Job, at: Timestamp) -> Result<()> {
+    let ranges = shard_ranges(tx).await?;
     for (shard, low, high) in ranges {
         tx.execute(&ADD_SHARD, crate::params![number, shard, low, high]).await?;
         let subject = subject(number, shard);

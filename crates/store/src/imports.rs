@@ -197,9 +197,9 @@ static BEGIN: Sql = Sql::reference(
     "update {s}imports set state = 'running', started_at = coalesce(started_at, ?2)
      where id = ?1 and state in ('queued', 'running')",
 );
-static STANDS: Sql =
+static STANDS_SQLITE: Sql =
     Sql::reference("import_stands", "select number, state, position from {s}imports where id = ?1");
-static STANDS_LOCKED: Sql = Sql::reference(
+static STANDS: Sql = Sql::reference(
     "import_stands",
     "select number, state, position from {s}imports where id = ?1 for update",
 );
@@ -228,19 +228,8 @@ static REFUSALS: Sql = Sql::reference(
      order by row_number limit ?3",
 );
 
-pub(crate) static SQL: &[&Sql] = &[
-    &ADD,
-    &SET_MAPPING,
-    &START,
-    &CANCEL,
-    &BEGIN,
-    &STANDS,
-    &STANDS_LOCKED,
-    &ADVANCE,
-    &FAIL,
-    &TROUBLE,
-    &REFUSALS,
-];
+pub(crate) static SQL: &[&Sql] =
+    &[&ADD, &SET_MAPPING, &START, &CANCEL, &BEGIN, &STANDS, &ADVANCE, &FAIL, &TROUBLE, &REFUSALS];
 
 fn import(row: &Row) -> Result<Import> {
     Ok(Import {
@@ -515,8 +504,8 @@ async fn advance(
     let began = Instant::now();
     jobs::hold(tx, job).await?;
     let stands = match tx.dialect() {
-        Dialect::Sqlite => &STANDS,
-        Dialect::Postgres => &STANDS_LOCKED,
+        Dialect::Sqlite => &STANDS_SQLITE,
+        Dialect::Postgres => &STANDS,
     };
     let row = tx.first(stands, crate::params![id]).await?;
     let row = row.ok_or_else(|| Error::NotFound(format!("import {id}")))?;

@@ -2,6 +2,7 @@
 //!
 //! Callers see coarse operations in the domain's terms; SQL appears in this crate alone.
 
+pub mod archive;
 pub mod audience;
 mod bulk;
 pub mod campaigns;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod groups;
 #[cfg(test)]
 mod guard;
+mod hex;
 pub mod idempotency;
 pub mod imports;
 pub mod jobs;

@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use tidings_domain::Timestamp;
 
 use crate::engines::{Layout, Tx};
+use crate::hex::hex;
 use crate::sql::Dialect;
 use crate::{Error, Result};
 
@@ -79,10 +80,6 @@ pub async fn migrate(tx: &mut Tx, migrations: &[Migration]) -> Result<Vec<&'stat
         ran.push(migration.name);
     }
     Ok(ran)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Fills in the schema and, at `{hot table bucket}`, how the table is partitioned.

@@ -208,22 +208,7 @@ pub async fn add_table(
     }
     let number = next_number(tx).await?;
     let physical = format!("t_{}", physical_name(name, number));
-    let schema = tx.schema().to_owned();
-    let table = quoted(&physical);
-    let script = match tx.dialect() {
-        Dialect::Sqlite => format!(
-            "create table {schema}{table} (bucket integer not null, customer_id blob not null, \
-             record_key text not null, created_at integer not null, updated_at integer not null, \
-             primary key (customer_id, record_key)) without rowid;"
-        ),
-        Dialect::Postgres => format!(
-            "create table {schema}{table} (bucket smallint not null, customer_id uuid not null, \
-             record_key text collate \"C\" not null, created_at bigint not null, \
-             updated_at bigint not null, primary key (bucket, customer_id, record_key)){}",
-            crate::migrate::partitioned(&schema, &physical, "bucket", tx.layout())
-        ),
-    };
-    tx.script(&script).await?;
+    create_table(tx, &physical).await?;
     tx.execute(&ADD_TABLE, crate::params![number, name, &physical, owner.name(), at]).await?;
     let table = Table { number, name: name.to_owned(), physical, owner, fields: Vec::new() };
     let mut names = std::collections::HashSet::new();
@@ -235,6 +220,52 @@ pub async fn add_table(
     }
     tx.execute(&BUMP, &[]).await?;
     Ok(())
+}
+
+/// Makes the physical table, still without fields.
+async fn create_table(tx: &mut Tx, physical: &str) -> Result<()> {
+    let schema = tx.schema().to_owned();
+    let table = quoted(physical);
+    let script = match tx.dialect() {
+        Dialect::Sqlite => format!(
+            "create table {schema}{table} (bucket integer not null, customer_id blob not null, \
+             record_key text not null, created_at integer not null, updated_at integer not null, \
+             primary key (customer_id, record_key)) without rowid;"
+        ),
+        Dialect::Postgres => format!(
+            "create table {schema}{table} (bucket smallint not null, customer_id uuid not null, \
+             record_key text collate \"C\" not null, created_at bigint not null, \
+             updated_at bigint not null, primary key (bucket, customer_id, record_key)){}",
+            crate::migrate::partitioned(&schema, physical, "bucket", tx.layout())
+        ),
+    };
+    tx.script(&script).await
+}
+
+/// Makes the columns and tables that the catalogue names, in a database that has the catalogue's
+/// rows and nothing else yet.
+pub(crate) async fn rebuild(tx: &mut Tx) -> Result<()> {
+    let schema = load(tx).await?;
+    for attribute in &schema.attributes {
+        add_column(tx, "customers", attribute).await?;
+    }
+    for table in &schema.tables {
+        create_table(tx, &table.physical).await?;
+        for field in &table.fields {
+            add_column(tx, &table.physical, field).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn add_column(tx: &mut Tx, table: &str, attribute: &Attribute) -> Result<()> {
+    let kind = column_type(&attribute.kind, tx.dialect());
+    let text = format!(
+        "alter table {{s}}{} add column {} {kind}",
+        quoted(table),
+        quoted(&attribute.column)
+    );
+    tx.execute_text(&text, &[]).await.map(|_| ())
 }
 
 /// Adds a field to a table.

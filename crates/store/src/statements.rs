@@ -6,6 +6,7 @@ use crate::sql::Sql;
 /// The statements over a workspace's tables: one line a module.
 pub fn workspace() -> Vec<&'static Sql> {
     let mut all = crate::changes::SQLS.concat();
+    all.extend(crate::archive::SQL);
     all.extend(crate::campaigns::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQL);

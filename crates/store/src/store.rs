@@ -1,7 +1,7 @@
 //! The store: a system database and one database per workspace.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +34,22 @@ enum Engine {
     Postgres(Pool),
 }
 
+/// Where the databases of an open store are, for work that takes connections of its own.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Folder(PathBuf),
+    Server(Pool),
+}
+
+/// A database's file in the data folder, and its schema as it stands in statements. `None` is the
+/// system database, else a workspace's number is given.
+pub(crate) fn database_place(workspace: Option<i32>) -> (String, String) {
+    match workspace {
+        None => ("system.db".to_owned(), "\"tidings\".".to_owned()),
+        Some(number) => (format!("workspaces/w{number}.db"), format!("\"tidings_w{number}\".")),
+    }
+}
+
 pub struct Store {
     engine: Engine,
     pub system: System,
@@ -45,7 +61,7 @@ impl Store {
         let (engine, system) = match home {
             Home::Folder(folder) => {
                 std::fs::create_dir_all(folder.join("workspaces"))?;
-                let system = SqliteDb::open(&folder.join("system.db"), 4_096)?;
+                let system = SqliteDb::open(&folder.join(database_place(None).0), 4_096)?;
                 (Engine::Sqlite(folder.clone()), Db::Sqlite(system))
             }
             Home::Server { url, connections } => {
@@ -54,6 +70,7 @@ impl Store {
                 (Engine::Postgres(pool), Db::Postgres(system))
             }
         };
+        crate::archive::refuse_unfinished(&system).await?;
         let system = System::open(system).await?;
         Ok(Store { engine, system, open: tokio::sync::Mutex::new(HashMap::new()) })
     }
@@ -61,6 +78,13 @@ impl Store {
     /// Whether this process alone writes the data.
     pub fn is_embedded(&self) -> bool {
         matches!(self.engine, Engine::Sqlite(_))
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        match &self.engine {
+            Engine::Sqlite(folder) => Place::Folder(folder.clone()),
+            Engine::Postgres(pool) => Place::Server(pool.clone()),
+        }
     }
 
     /// Makes a workspace. `partitioned` lays its hot tables out by bucket (PostgreSQL only).
@@ -119,7 +143,8 @@ impl Store {
     fn database(&self, row: &WorkspaceRow) -> Result<Db> {
         Ok(match &self.engine {
             Engine::Sqlite(folder) => {
-                Db::Sqlite(SqliteDb::open(&workspace_file(folder, row.number), WRITER_CACHE_KIB)?)
+                let file = folder.join(database_place(Some(row.number)).0);
+                Db::Sqlite(SqliteDb::open(&file, WRITER_CACHE_KIB)?)
             }
             Engine::Postgres(pool) => {
                 let layout = if row.partitioned { Layout::Partitioned } else { Layout::Plain };
@@ -128,10 +153,6 @@ impl Store {
             }
         })
     }
-}
-
-fn workspace_file(folder: &Path, number: i32) -> PathBuf {
-    folder.join("workspaces").join(format!("w{number}.db"))
 }
 
 /// A workspace's short name: lower case letters, digits and dashes.

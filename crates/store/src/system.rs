@@ -135,7 +135,7 @@ static NODES_ALIVE: Sql =
     Sql::reference("nodes_alive", "select count(*) from {s}nodes where seen_at > ?1");
 static NODE_GONE: Sql = Sql::reference("node_gone", "delete from {s}nodes where id = ?1");
 static SETTING: Sql = Sql::reference("setting", "select value from {s}settings where key = ?1");
-static PUT_SETTING: Sql = Sql::reference(
+pub(crate) static PUT_SETTING: Sql = Sql::reference(
     "put_setting",
     "insert into {s}settings (key, value) values (?1, ?2)
      on conflict (key) do update set value = excluded.value",

@@ -69,6 +69,12 @@ impl Workspace {
         self.db.dialect()
     }
 
+    /// How many commits this process has made here: far fewer than writes, since waiting ones are
+    /// committed together. `None` on PostgreSQL.
+    pub fn commits(&self) -> Option<u64> {
+        self.db.commits()
+    }
+
     /// Runs work in a transaction; for the operations of this crate.
     pub(crate) async fn write<T: Send + 'static>(
         &self,

@@ -1,7 +1,11 @@
 //! The two engines behind one transaction type.
 
 pub mod postgres;
+#[cfg(test)]
+mod postgres_tests;
 pub mod sqlite;
+#[cfg(test)]
+mod sqlite_tests;
 
 use std::sync::Arc;
 
@@ -93,6 +97,24 @@ impl Tx {
         self.touch(&text, params).await
     }
 
+    /// Gives the rows of a generated statement one by one, so that memory does not grow with them.
+    pub(crate) async fn each(
+        &mut self,
+        text: &str,
+        take: impl FnMut(Row) -> Result<()>,
+    ) -> Result<()> {
+        let text = spell(text, self.dialect(), &self.schema);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => sqlite::each(connection, &text, take),
+            Connection::Postgres(client) => postgres::each(client, &text, take).await,
+        }
+    }
+
+    /// The same connection, turned to another schema of the server.
+    pub(crate) fn turned_to(self, layout: Layout, schema: Arc<str>) -> Tx {
+        Tx::new(self.connection, layout, schema)
+    }
+
     /// Runs statements without parameters, such as a migration.
     pub async fn script(&mut self, text: &str) -> Result<()> {
         match &mut self.connection {
@@ -156,6 +178,14 @@ impl Db {
         match self {
             Db::Sqlite(db) => db.read(Box::new(work)).await,
             Db::Postgres(db) => db.read(Box::new(work)).await,
+        }
+    }
+
+    /// How many commits this process has made here; `None` where the server counts them.
+    pub fn commits(&self) -> Option<u64> {
+        match self {
+            Db::Sqlite(db) => Some(db.commits()),
+            Db::Postgres(_) => None,
         }
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use futures::TryStreamExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Config, NoTls, Statement};
 
 use super::{Connection, Layout, Tx, Work};
 use crate::sql::{Cell, Param, Row};
@@ -63,15 +64,16 @@ impl PostgresDb {
     }
 
     pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
-        let mut tx = self.connection().await?;
-        tx.script("begin").await?;
         // A caller that is dropped half-way must not leave its transaction to the next one.
-        let mut guard = OpenTransaction { tx: Some(tx) };
+        let mut guard = OpenTransaction { tx: Some(self.connection().await?) };
         let tx = guard.tx.as_mut().ok_or_else(|| Error::Unavailable("no connection".into()))?;
+        tx.script("begin").await?;
         let result = work(tx).await;
         match result {
             Ok(value) => {
-                tx.script("commit").await?;
+                // After a failed statement `commit` alone would roll back and report success; the
+                // `select` fails then, in the same round trip.
+                tx.script("select 1; commit").await?;
                 guard.done();
                 Ok(value)
             }
@@ -110,17 +112,43 @@ impl Drop for OpenTransaction {
     }
 }
 
+/// Statements that a connection keeps prepared. Generated ones, such as segments' rules, are without
+/// number, and both ends would keep each for good.
+pub(super) const PREPARED: usize = 1_000;
+
+async fn prepared(client: &Object, text: &str) -> Result<Statement> {
+    if client.statement_cache.size() >= PREPARED {
+        client.statement_cache.clear();
+    }
+    client.prepare_cached(text).await.map_err(fault)
+}
+
 pub(super) async fn query(client: &Object, text: &str, params: &[Param]) -> Result<Vec<Row>> {
-    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let statement = prepared(client, text).await?;
     let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
     let found = client.query(&statement, &params).await.map_err(fault)?;
     found.iter().map(row).collect()
 }
 
 pub(super) async fn execute(client: &Object, text: &str, params: &[Param]) -> Result<u64> {
-    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let statement = prepared(client, text).await?;
     let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
     client.execute(&statement, &params).await.map_err(fault)
+}
+
+pub(super) async fn each(
+    client: &Object,
+    text: &str,
+    mut take: impl FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let statement = client.prepare(text).await.map_err(fault)?;
+    let nothing: [&(dyn ToSql + Sync); 0] = [];
+    let found = client.query_raw(&statement, nothing).await.map_err(fault)?;
+    let mut found = std::pin::pin!(found);
+    while let Some(source) = found.try_next().await.map_err(fault)? {
+        take(row(&source)?)?;
+    }
+    Ok(())
 }
 
 /// Rows of a statement whose parameters are whole columns.
@@ -129,7 +157,7 @@ pub(crate) async fn query_columns(
     text: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>> {
-    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let statement = prepared(client, text).await?;
     let found = client.query(&statement, params).await.map_err(fault)?;
     found.iter().map(row).collect()
 }
@@ -140,7 +168,7 @@ pub(crate) async fn execute_columns(
     text: &str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<u64> {
-    let statement = client.prepare_cached(text).await.map_err(fault)?;
+    let statement = prepared(client, text).await?;
     client.execute(&statement, params).await.map_err(fault)
 }
 
@@ -223,7 +251,7 @@ impl ToSql for Param {
     to_sql_checked!();
 }
 
-pub(super) fn fault(error: tokio_postgres::Error) -> Error {
+pub(crate) fn fault(error: tokio_postgres::Error) -> Error {
     let Some(detail) = error.as_db_error() else {
         return if error.is_closed() || error.source().is_some_and(|s| s.is::<std::io::Error>()) {
             Error::Unavailable(error.to_string())

@@ -1,11 +1,13 @@
 //! SQLite: one writer thread that commits whole groups of waiting requests at once, and readers
 //! with connections of their own.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod log;
+mod writer;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::types::{ToSql, ToSqlOutput, Value as SqlValue, ValueRef};
@@ -16,16 +18,14 @@ use super::{Connection, Layout, Priority, Tx, Work};
 use crate::sql::{Cell, Param, Row};
 use crate::{Error, Result};
 
-/// How many commands one commit may carry.
-const GROUP: usize = 256;
-/// How long one write turn gathers commands before it commits.
-const TURN: Duration = Duration::from_millis(8);
+pub use log::Checkpoints;
+use log::Log;
+use writer::{Command, GROUP, Queues, Waiting, write_loop};
+
 /// Connections that read beside the writer.
 const READERS: usize = 4;
-/// WAL pages after which the checkpointer starts moving them into the database.
-const CHECKPOINT_PAGES: i32 = 4_000;
-/// WAL pages after which the writer itself finishes the checkpoint, so that the WAL stays bounded.
-const WAL_LIMIT_PAGES: i32 = 32_000;
+/// How long a statement waits for another process.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 impl ToSql for Param {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -82,6 +82,20 @@ pub(super) fn execute(connection: &Sqlite, text: &str, params: &[Param]) -> Resu
     Ok(touched as u64)
 }
 
+pub(super) fn each(
+    connection: &Sqlite,
+    text: &str,
+    mut take: impl FnMut(Row) -> Result<()>,
+) -> Result<()> {
+    let mut statement = connection.prepare(text).map_err(fault)?;
+    let columns = statement.column_count();
+    let mut found = statement.query([]).map_err(fault)?;
+    while let Some(source) = found.next().map_err(fault)? {
+        take(row(source, columns).map_err(fault)?)?;
+    }
+    Ok(())
+}
+
 /// Runs one statement for each set of parameters.
 pub(crate) fn execute_each(
     connection: &Sqlite,
@@ -130,7 +144,7 @@ pub fn connect(path: &Path, reads_only: bool, cache_kib: u32) -> Result<Sqlite> 
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Sqlite::open_with_flags(path, flags).map_err(fault)?;
-    connection.busy_timeout(Duration::from_secs(10)).map_err(fault)?;
+    connection.busy_timeout(BUSY_WAIT).map_err(fault)?;
     connection.set_prepared_statement_cache_capacity(256);
     connection
         .execute_batch(&format!(
@@ -150,63 +164,38 @@ pub struct SqliteDb {
     bulk: mpsc::Sender<Box<dyn Command>>,
     readers: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Tx>>>,
-}
-
-trait Command: Send {
-    /// Does the work inside a savepoint; false where it must be rolled back.
-    fn run(&mut self, tx: &mut Tx) -> bool;
-    /// Tells the caller, once it is known whether the group was committed.
-    fn answer(self: Box<Self>, committed: Result<(), String>);
-}
-
-struct Waiting<T> {
-    work: Option<Work<T>>,
-    result: Option<Result<T>>,
-    caller: oneshot::Sender<Result<T>>,
-}
-
-impl<T: Send> Command for Waiting<T> {
-    fn run(&mut self, tx: &mut Tx) -> bool {
-        let Some(work) = self.work.take() else { return false };
-        let result = catch_unwind(AssertUnwindSafe(|| futures::executor::block_on(work(tx))))
-            .unwrap_or_else(|_| Err(Error::Database("a write panicked".to_owned())));
-        let keep = result.is_ok();
-        self.result = Some(result);
-        keep
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), String>) {
-        let result = match (self.result, committed) {
-            (Some(Ok(_)) | None, Err(text)) => Err(Error::Unavailable(text)),
-            (None, Ok(())) => Err(Error::Unavailable("the write was not reached".to_owned())),
-            (Some(result), _) => result,
-        };
-        // A caller that went away no longer wants to know.
-        let _ = self.caller.send(result);
-    }
+    commits: Arc<AtomicU64>,
 }
 
 impl SqliteDb {
     pub fn open(path: &Path, cache_kib: u32) -> Result<SqliteDb> {
-        let writer = connect(path, false, cache_kib)?;
+        SqliteDb::open_with(path, cache_kib, Checkpoints::default())
+    }
+
+    pub fn open_with(path: &Path, cache_kib: u32, checkpoints: Checkpoints) -> Result<SqliteDb> {
+        let mut writer = connect(path, false, cache_kib)?;
         let (interactive, interactive_queue) = mpsc::channel(4 * GROUP);
         let (bulk, bulk_queue) = mpsc::channel(8);
-        let file = path.to_owned();
+        let commits = Arc::new(AtomicU64::new(0));
+        let queues = Queues { interactive: interactive_queue, bulk: bulk_queue };
+        let log = Log::watch(path, &mut writer, checkpoints, commits.clone())?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("db").to_owned();
         std::thread::Builder::new()
             .name(format!("write {name}"))
-            .spawn(move || write_loop(&file, writer, interactive_queue, bulk_queue))?;
+            .spawn(move || write_loop(writer, queues, log))?;
         Ok(SqliteDb {
             path: path.to_owned(),
             interactive,
             bulk,
             readers: Arc::new(Semaphore::new(READERS)),
             idle: Arc::new(Mutex::new(Vec::new())),
+            commits,
         })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// How many times the writer has committed since it was opened.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     pub async fn write<T: Send + 'static>(&self, priority: Priority, work: Work<T>) -> Result<T> {
@@ -243,135 +232,4 @@ impl SqliteDb {
 
 fn transaction(connection: Sqlite) -> Tx {
     Tx::new(Connection::Sqlite(connection), Layout::Plain, "main.".into())
-}
-
-fn write_loop(
-    path: &Path,
-    mut writer: Sqlite,
-    mut interactive: mpsc::Receiver<Box<dyn Command>>,
-    mut bulk: mpsc::Receiver<Box<dyn Command>>,
-) {
-    let wal_pages = Arc::new(AtomicI32::new(0));
-    let pages = wal_pages.clone();
-    if let Err(error) = writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count| {
-        pages.store(count, Ordering::Relaxed);
-        Ok(())
-    })) {
-        tracing::error!(%error, "watch the write-ahead log");
-    }
-    let checkpointer = Checkpointer::start(path);
-    let mut tx = transaction(writer);
-    let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
-    let mut bulk_open = true;
-    loop {
-        // Interactive commands first; a bulk one only when none waits, or once per turn.
-        let first = futures::executor::block_on(async {
-            tokio::select! {
-                biased;
-                command = interactive.recv() => command,
-                command = bulk.recv(), if bulk_open => match command {
-                    Some(command) => Some(command),
-                    None => { bulk_open = false; interactive.recv().await }
-                },
-            }
-        });
-        let Some(first) = first else { break };
-        run_group(&mut tx, first, &mut interactive, &mut bulk, &mut group);
-        let waiting = wal_pages.load(Ordering::Relaxed);
-        if waiting > WAL_LIMIT_PAGES {
-            finish_checkpoint(&tx);
-            wal_pages.store(0, Ordering::Relaxed);
-        } else if waiting > CHECKPOINT_PAGES {
-            checkpointer.wake();
-        }
-    }
-    finish_checkpoint(&tx);
-}
-
-/// One write turn: a transaction around as many waiting commands as fit, each in a savepoint.
-fn run_group(
-    tx: &mut Tx,
-    first: Box<dyn Command>,
-    interactive: &mut mpsc::Receiver<Box<dyn Command>>,
-    bulk: &mut mpsc::Receiver<Box<dyn Command>>,
-    group: &mut Vec<Box<dyn Command>>,
-) {
-    let began = Instant::now();
-    let mut outcome = control(tx, "begin immediate");
-    let mut next = Some(first);
-    let mut bulk_taken = false;
-    while let Some(mut command) = next.take() {
-        if outcome.is_ok() {
-            outcome = run_one(tx, command.as_mut());
-        }
-        group.push(command);
-        if outcome.is_err() || group.len() >= GROUP || began.elapsed() >= TURN {
-            break;
-        }
-        next = interactive.try_recv().ok();
-        if next.is_none() && !bulk_taken {
-            next = bulk.try_recv().ok();
-            bulk_taken = next.is_some();
-        }
-    }
-    if outcome.is_ok() {
-        outcome = control(tx, "commit");
-    }
-    if outcome.is_err() {
-        let _ = control(tx, "rollback");
-    }
-    for command in group.drain(..) {
-        command.answer(outcome.clone());
-    }
-}
-
-/// Runs one command in a savepoint. An error means that the whole group is lost.
-fn run_one(tx: &mut Tx, command: &mut dyn Command) -> Result<(), String> {
-    control(tx, "savepoint command")?;
-    if !command.run(tx) {
-        // Some faults, such as a full disk, end the whole transaction by themselves.
-        control(tx, "rollback to command")?;
-    }
-    control(tx, "release command")
-}
-
-fn control(tx: &Tx, text: &str) -> Result<(), String> {
-    let Connection::Sqlite(connection) = &tx.connection else { return Ok(()) };
-    execute(connection, text, &[]).map(|_| ()).map_err(|error| error.to_string())
-}
-
-fn finish_checkpoint(tx: &Tx) {
-    let Connection::Sqlite(connection) = &tx.connection else { return };
-    if let Err(error) = query(connection, "pragma wal_checkpoint(truncate)", &[]) {
-        tracing::warn!(%error, "finish checkpoint");
-    }
-}
-
-/// Moves pages from the write-ahead log into the database beside the writer.
-struct Checkpointer {
-    wake: std::sync::mpsc::SyncSender<()>,
-}
-
-impl Checkpointer {
-    fn start(path: &Path) -> Checkpointer {
-        let (wake, woken) = std::sync::mpsc::sync_channel::<()>(1);
-        let path = path.to_owned();
-        let spawned = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            let Ok(connection) = connect(&path, false, 2_048) else { return };
-            while woken.recv().is_ok() {
-                if let Err(error) = query(&connection, "pragma wal_checkpoint(passive)", &[]) {
-                    tracing::warn!(%error, "checkpoint");
-                }
-            }
-        });
-        if let Err(error) = spawned {
-            tracing::warn!(%error, "start checkpointer");
-        }
-        Checkpointer { wake }
-    }
-
-    fn wake(&self) {
-        // A full channel means that it is already at work.
-        let _ = self.wake.try_send(());
-    }
 }

@@ -4,7 +4,7 @@
 
 mod batches;
 #[path = "../../tests/contract/database.rs"]
-mod database;
+pub(crate) mod database;
 mod forbidden;
 mod plan;
 mod source;

@@ -16,22 +16,30 @@ pub enum Engine {
 pub struct TestStore {
     pub store: Arc<Store>,
     pub workspace: Arc<Workspace>,
-    _folder: tempfile::TempDir,
+    pub home: Home,
+    pub folder: tempfile::TempDir,
+}
+
+impl Engine {
+    /// An empty home on this engine; SQLite's is inside the folder.
+    pub async fn home(self, folder: &tempfile::TempDir) -> Home {
+        match self {
+            Engine::Sqlite => Home::Folder(folder.path().join("data")),
+            _ => Home::Server { url: crate::database::fresh().await, connections: 8 },
+        }
+    }
 }
 
 impl TestStore {
     pub async fn on(engine: Engine) -> TestStore {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = match engine {
-            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-            _ => Home::Server { url: crate::database::fresh().await, connections: 8 },
-        };
+        let home = engine.home(&folder).await;
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store
             .create_workspace("Test", "UTC", engine == Engine::Partitioned)
             .await
             .expect("create a workspace");
-        TestStore { store, workspace, _folder: folder }
+        TestStore { store, workspace, home, folder }
     }
 }
 

@@ -1,0 +1,165 @@
+//! The writer's thread: turns that carry as many waiting commands as fit into one commit, each in a
+//! savepoint of its own.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection as Sqlite;
+use tokio::sync::{mpsc, oneshot};
+
+use super::log::Log;
+use super::{execute, transaction};
+use crate::engines::{Connection, Tx, Work};
+use crate::{Error, Result};
+
+/// How many commands one commit may carry.
+pub(super) const GROUP: usize = 256;
+/// How long one write turn gathers commands before it commits.
+const TURN: Duration = Duration::from_millis(8);
+/// A bulk command waits about this long for its turn, however many interactive ones come.
+const BULK_WAIT: Duration = Duration::from_millis(50);
+
+pub(super) trait Command: Send {
+    /// Does the work inside a savepoint; on an error it must be rolled back.
+    fn run(&mut self, tx: &mut Tx) -> Result<()>;
+    /// Tells the caller, once it is known whether the group was committed.
+    fn answer(self: Box<Self>, committed: &Result<()>);
+}
+
+pub(super) struct Waiting<T> {
+    pub(super) work: Option<Work<T>>,
+    pub(super) result: Option<Result<T>>,
+    pub(super) caller: oneshot::Sender<Result<T>>,
+}
+
+/// What a fault of the whole group means to each command in it.
+fn shared(error: &Error) -> Error {
+    match error {
+        Error::DiskFull(text) => Error::DiskFull(text.clone()),
+        other => Error::Unavailable(other.to_string()),
+    }
+}
+
+impl<T: Send> Command for Waiting<T> {
+    fn run(&mut self, tx: &mut Tx) -> Result<()> {
+        let Some(work) = self.work.take() else { return Ok(()) };
+        let result = catch_unwind(AssertUnwindSafe(|| futures::executor::block_on(work(tx))))
+            .unwrap_or_else(|_| Err(Error::Database("a write panicked".to_owned())));
+        let done = result.as_ref().map(|_| ()).map_err(shared);
+        self.result = Some(result);
+        done
+    }
+
+    fn answer(self: Box<Self>, committed: &Result<()>) {
+        let result = match (self.result, committed) {
+            (Some(Ok(_)) | None, Err(error)) => Err(shared(error)),
+            (None, Ok(())) => Err(Error::Unavailable("the write was not reached".to_owned())),
+            (Some(result), _) => result,
+        };
+        // A caller that went away no longer wants to know.
+        let _ = self.caller.send(result);
+    }
+}
+
+/// The commands that wait for the writer.
+pub(super) struct Queues {
+    pub(super) interactive: mpsc::Receiver<Box<dyn Command>>,
+    pub(super) bulk: mpsc::Receiver<Box<dyn Command>>,
+}
+
+impl Queues {
+    /// Waits for a command, interactive ones first. `None` when nobody can send any more.
+    fn wait(&mut self) -> Option<Box<dyn Command>> {
+        futures::executor::block_on(async {
+            tokio::select! {
+                biased;
+                Some(command) = self.interactive.recv() => Some(command),
+                Some(command) = self.bulk.recv() => Some(command),
+                else => None,
+            }
+        })
+    }
+
+    /// The next command of a turn that has begun.
+    fn next(&mut self) -> Option<Box<dyn Command>> {
+        self.interactive.try_recv().or_else(|_| self.bulk.try_recv()).ok()
+    }
+}
+
+pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
+    let mut tx = transaction(writer);
+    let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
+    let mut bulk_at = Instant::now();
+    loop {
+        // Bulk commands run when no interactive one waits; so that they are never starved, one
+        // goes first from time to time.
+        let overdue = bulk_at.elapsed() >= BULK_WAIT;
+        let first = if overdue { queues.bulk.try_recv().ok() } else { None };
+        if overdue {
+            bulk_at = Instant::now();
+        }
+        let Some(first) = first.or_else(|| queues.wait()) else { break };
+        run_group(&mut tx, first, &mut queues, &mut group);
+        log.after_turn(&tx);
+    }
+    log.finish(&tx);
+}
+
+/// One write turn: a transaction around as many waiting commands as fit, each in a savepoint.
+fn run_group(
+    tx: &mut Tx,
+    first: Box<dyn Command>,
+    queues: &mut Queues,
+    group: &mut Vec<Box<dyn Command>>,
+) {
+    let began = Instant::now();
+    let mut outcome = control(tx, "begin immediate");
+    let mut next = Some(first);
+    while let Some(mut command) = next.take() {
+        if outcome.is_ok() {
+            outcome = run_one(tx, command.as_mut());
+        }
+        group.push(command);
+        if outcome.is_err() || group.len() >= GROUP || began.elapsed() >= TURN {
+            break;
+        }
+        next = queues.next();
+    }
+    if outcome.is_ok() {
+        outcome = control(tx, "commit");
+    }
+    if outcome.is_err() && !is_over(tx) {
+        let _ = control(tx, "rollback");
+    }
+    for command in group.drain(..) {
+        command.answer(&outcome);
+    }
+}
+
+/// Runs one command in a savepoint. An error means that the whole group is lost.
+fn run_one(tx: &mut Tx, command: &mut dyn Command) -> Result<()> {
+    control(tx, "savepoint command")?;
+    let done = command.run(tx);
+    // Some faults, such as a full disk, end the whole transaction by themselves.
+    if is_over(tx) {
+        let ended = || Error::Unavailable("the transaction ended in the middle".to_owned());
+        return Err(done.err().unwrap_or_else(ended));
+    }
+    if done.is_err() {
+        control(tx, "rollback to command")?;
+    }
+    control(tx, "release command")
+}
+
+/// Whether no transaction is open.
+fn is_over(tx: &Tx) -> bool {
+    match &tx.connection {
+        Connection::Sqlite(connection) => connection.is_autocommit(),
+        Connection::Postgres(_) => false,
+    }
+}
+
+fn control(tx: &Tx, text: &str) -> Result<()> {
+    let Connection::Sqlite(connection) = &tx.connection else { return Ok(()) };
+    execute(connection, text, &[]).map(|_| ())
+}
