@@ -179,7 +179,7 @@ fn unnest(columns: &[Column<'_>]) -> String {
 }
 
 /// Cuts rows by their first column, the bucket, where the layout asks for it.
-fn cut<'r>(layout: Layout, rows: &'r [Vec<Param>]) -> Vec<(Option<i64>, Vec<&'r Vec<Param>>)> {
+fn cut(layout: Layout, rows: &[Vec<Param>]) -> Vec<(Option<i64>, Vec<&Vec<Param>>)> {
     if layout == Layout::Plain {
         return vec![(None, rows.iter().collect())];
     }

@@ -4,4 +4,5 @@
 mod changes;
 mod database;
 mod home;
+mod imports;
 mod jobs;
