@@ -262,21 +262,30 @@ fn write_loop(
     let checkpointer = Checkpointer::start(path);
     let mut tx = transaction(writer);
     let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
-    let mut bulk_open = true;
-    loop {
-        // Interactive commands first; a bulk one only when none waits, or once per turn.
-        let first = futures::executor::block_on(async {
-            tokio::select! {
-                biased;
-                command = interactive.recv() => command,
-                command = bulk.recv(), if bulk_open => match command {
-                    Some(command) => Some(command),
-                    None => { bulk_open = false; interactive.recv().await }
-                },
-            }
-        });
-        let Some(first) = first else { break };
-        run_group(&mut tx, first, &mut interactive, &mut bulk, &mut group);
+    let mut open = true;
+    let mut bulk_waited = false;
+    while open {
+        // Interactive commands go before a bulk one, but it waits for one group of them at most.
+        let first = match bulk_waited {
+            true => bulk.try_recv().ok().map(|command| (command, true)),
+            false => None,
+        };
+        let first = match first {
+            Some(first) => Some(first),
+            None => futures::executor::block_on(async {
+                tokio::select! {
+                    biased;
+                    command = interactive.recv() => command.map(|command| (command, false)),
+                    Some(command) = bulk.recv() => Some((command, true)),
+                }
+            }),
+        };
+        bulk_waited = matches!(first, Some((_, false)));
+        let Some((first, _)) = first else {
+            open = false;
+            continue;
+        };
+        run_group(&mut tx, first, &mut interactive, &mut group);
         let waiting = wal_pages.load(Ordering::Relaxed);
         if waiting > WAL_LIMIT_PAGES {
             finish_checkpoint(&tx);
@@ -288,31 +297,30 @@ fn write_loop(
     finish_checkpoint(&tx);
 }
 
-/// One write turn: a transaction around as many waiting commands as fit, each in a savepoint.
+/// One write turn: a transaction around as many waiting commands as fit. The first stands on the
+/// transaction itself and the others each in a savepoint: a savepoint copies every page that is
+/// touched in it, which a bulk command, always first, would feel.
 fn run_group(
     tx: &mut Tx,
     first: Box<dyn Command>,
     interactive: &mut mpsc::Receiver<Box<dyn Command>>,
-    bulk: &mut mpsc::Receiver<Box<dyn Command>>,
     group: &mut Vec<Box<dyn Command>>,
 ) {
     let began = Instant::now();
     let mut outcome = control(tx, "begin immediate");
     let mut next = Some(first);
-    let mut bulk_taken = false;
     while let Some(mut command) = next.take() {
         if outcome.is_ok() {
-            outcome = run_one(tx, command.as_mut());
+            outcome = match group.is_empty() {
+                true => run_first(tx, command.as_mut()),
+                false => run_one(tx, command.as_mut()),
+            };
         }
         group.push(command);
         if outcome.is_err() || group.len() >= GROUP || began.elapsed() >= TURN {
             break;
         }
         next = interactive.try_recv().ok();
-        if next.is_none() && !bulk_taken {
-            next = bulk.try_recv().ok();
-            bulk_taken = next.is_some();
-        }
     }
     if outcome.is_ok() {
         outcome = control(tx, "commit");
@@ -323,6 +331,16 @@ fn run_group(
     for command in group.drain(..) {
         command.answer(outcome.clone());
     }
+}
+
+/// Runs the first command of a group; where it must be rolled back, a new transaction begins.
+fn run_first(tx: &mut Tx, command: &mut dyn Command) -> Result<(), String> {
+    if !command.run(tx) {
+        // Some faults, such as a full disk, end the whole transaction by themselves.
+        let _ = control(tx, "rollback");
+        control(tx, "begin immediate")?;
+    }
+    Ok(())
 }
 
 /// Runs one command in a savepoint. An error means that the whole group is lost.
