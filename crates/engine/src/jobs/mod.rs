@@ -130,6 +130,18 @@ pub async fn run_next(ctx: &Ctx, stop: &watch::Receiver<bool>) -> Result<Option<
     Ok(Some(job))
 }
 
+/// The same for a job of these kinds only.
+pub async fn run_next_of(
+    ctx: &Ctx,
+    kinds: [&'static str; 3],
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<Job>> {
+    let claimed = ctx.workspace.claim_job_of(ctx.hub.node, kinds).await?;
+    let Some(job) = claimed else { return Ok(None) };
+    run_claimed(ctx, job.clone(), stop).await;
+    Ok(Some(job))
+}
+
 /// Runs a claimed job and lets go of it.
 async fn run_claimed(ctx: &Ctx, job: Job, stop: &watch::Receiver<bool>) {
     let (next, error) = match run_job(ctx, &job, stop).await {

@@ -8,6 +8,7 @@ use tidings_engine::imports::{self, Upload};
 use tidings_store::imports::ImportState;
 use tidings_testkit::hub::{START, TestHub};
 use tidings_testkit::on_both_engines;
+use tokio::sync::watch;
 
 use super::files::{
     customer, customer_count, error_file, finished, imported, imported_by, outcome, refused, upload,
@@ -23,6 +24,7 @@ on_both_engines!(
     a_file_without_a_header_is_mapped_by_place,
     refused_rows_come_back_to_be_corrected,
     the_upload_goes_away_at_the_end,
+    a_command_runs_its_own_import,
 );
 
 const PEOPLE: &str = "\u{feff}Klantnummer;E-mail;Voornaam;Geboortedatum;Punten;Nieuwsbrief\r\n\
@@ -187,4 +189,16 @@ async fn the_upload_goes_away_at_the_end(test: TestHub) {
     assert_eq!(files(), 0);
     imported(&test, PEOPLE).await;
     assert_eq!(files(), 0);
+}
+
+async fn a_command_runs_its_own_import(test: TestHub) {
+    let import = upload(&test.ctx, PEOPLE).await.unwrap();
+    imports::start(&test.ctx, import.row.id).await.unwrap();
+    let (stop_it, stop) = watch::channel(true);
+    let stopped = imports::run_here(&test.ctx, import.row.id, &stop).await.unwrap();
+    assert_eq!((stopped.row.state, stopped.row.counts.read), (ImportState::Running, 0));
+    stop_it.send(false).unwrap();
+    let ended = imports::run_here(&test.ctx, import.row.id, &stop).await.unwrap();
+    assert_eq!((ended.row.state, outcome(&ended)), (ImportState::Done, (3, 0, 0, 0)));
+    assert_eq!(test.run_due_jobs().await, 0, "what follows from it is done too");
 }
