@@ -2,6 +2,7 @@
 //! arrays on PostgreSQL. Where tables are partitioned by bucket, a batch is cut by bucket first,
 //! so that every statement touches one partition.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use tidings_domain::value::Storage;
@@ -85,17 +86,17 @@ pub enum OnConflict<'a> {
     Clause(&'a str),
 }
 
-enum Values {
+enum Values<'r> {
     SmallInt(Vec<Option<i16>>),
     Int(Vec<Option<i32>>),
     BigInt(Vec<Option<i64>>),
     Bool(Vec<Option<bool>>),
-    Text(Vec<Option<String>>),
+    Text(Vec<Option<Cow<'r, str>>>),
     Uuid(Vec<Option<Uuid>>),
-    Bytes(Vec<Option<Vec<u8>>>),
+    Bytes(Vec<Option<&'r [u8]>>),
 }
 
-impl Values {
+impl Values<'_> {
     fn as_sql(&self) -> &(dyn ToSql + Sync) {
         match self {
             Values::SmallInt(v) => v,
@@ -113,11 +114,11 @@ fn wrong(param: &Param, kind: ColumnType) -> Error {
     Error::Invalid(format!("{param:?} does not fit {kind:?}"))
 }
 
-fn gather<T>(
-    rows: &[&Vec<Param>],
+fn gather<'r, T>(
+    rows: &[&'r Vec<Param>],
     at: usize,
     kind: ColumnType,
-    take: impl Fn(&Param) -> Option<T>,
+    take: impl Fn(&'r Param) -> Option<T>,
 ) -> Result<Vec<Option<T>>> {
     rows.iter()
         .map(|row| match &row[at] {
@@ -134,7 +135,7 @@ fn integer<T: TryFrom<i64>>(param: &Param) -> Option<T> {
     }
 }
 
-fn values(rows: &[&Vec<Param>], at: usize, kind: ColumnType) -> Result<Values> {
+fn values<'r>(rows: &[&'r Vec<Param>], at: usize, kind: ColumnType) -> Result<Values<'r>> {
     Ok(match kind {
         ColumnType::SmallInt => Values::SmallInt(gather(rows, at, kind, integer)?),
         ColumnType::Int => Values::Int(gather(rows, at, kind, integer)?),
@@ -145,9 +146,11 @@ fn values(rows: &[&Vec<Param>], at: usize, kind: ColumnType) -> Result<Values> {
         })?),
         ColumnType::Text | ColumnType::Json | ColumnType::List => {
             Values::Text(gather(rows, at, kind, |param| match param {
-                Param::Text(value) => Some(value.clone()),
-                Param::Json(json) => Some(json.to_string()),
-                Param::List(items) => Some(serde_json::Value::from(items.as_slice()).to_string()),
+                Param::Text(value) => Some(Cow::Borrowed(value.as_str())),
+                Param::Json(json) => Some(json.to_string().into()),
+                Param::List(items) => {
+                    Some(serde_json::Value::from(items.as_slice()).to_string().into())
+                }
                 _ => None,
             })?)
         }
@@ -156,14 +159,14 @@ fn values(rows: &[&Vec<Param>], at: usize, kind: ColumnType) -> Result<Values> {
             _ => None,
         })?),
         ColumnType::Bytes => Values::Bytes(gather(rows, at, kind, |param| match param {
-            Param::Bytes(value) => Some(value.clone()),
+            Param::Bytes(value) => Some(value.as_slice()),
             _ => None,
         })?),
     })
 }
 
 /// The rows as columns, ready to be parameters of one statement.
-fn transposed(columns: &[Column<'_>], rows: &[&Vec<Param>]) -> Result<Vec<Values>> {
+fn transposed<'r>(columns: &[Column<'_>], rows: &[&'r Vec<Param>]) -> Result<Vec<Values<'r>>> {
     columns.iter().enumerate().map(|(at, column)| values(rows, at, column.kind)).collect()
 }
 
@@ -179,7 +182,7 @@ fn unnest(columns: &[Column<'_>]) -> String {
 }
 
 /// Cuts rows by their first column, the bucket, where the layout asks for it.
-fn cut<'r>(layout: Layout, rows: &'r [Vec<Param>]) -> Vec<(Option<i64>, Vec<&'r Vec<Param>>)> {
+fn cut(layout: Layout, rows: &[Vec<Param>]) -> Vec<(Option<i64>, Vec<&Vec<Param>>)> {
     if layout == Layout::Plain {
         return vec![(None, rows.iter().collect())];
     }

@@ -313,11 +313,12 @@ impl Workspace {
         let text = format!(
             "select {COLUMNS} from {{s}}imports where number < ?1 order by number desc limit ?2"
         );
+        // Numbers are small on PostgreSQL, and a larger parameter would not fit.
+        let before = before.unwrap_or(i64::MAX).min(i64::from(i32::MAX));
         let items = self
             .read(move |tx| {
                 Box::pin(async move {
-                    let params =
-                        crate::params![before.unwrap_or(i64::MAX), signed(limit as u64 + 1)];
+                    let params = crate::params![before, signed(limit as u64 + 1)];
                     let rows = tx.query_text(&text, params).await?;
                     rows.iter().map(import).collect::<Result<Vec<_>>>()
                 })
@@ -602,4 +603,81 @@ async fn record_refusals(
     }
     insert_many(tx, "import_refusals", &columns, &rows, OnConflict::Fail, "").await?;
     Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Home, Store};
+    use tidings_domain::NodeId;
+    use tidings_domain::change::{Change, UpsertCustomer};
+
+    const AT: Timestamp = Timestamp(1_700_000_000_000_000);
+
+    /// Lets the writer's file grow to so many pages and no further, as a full disk would.
+    async fn limit_pages(workspace: &Workspace, pages: i64) {
+        workspace
+            .write(Priority::Interactive, move |tx| {
+                Box::pin(async move {
+                    tx.query_text(&format!("pragma max_page_count = {pages}"), &[]).await?;
+                    Ok(())
+                })
+            })
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_leaves_nothing_half_written_and_the_import_goes_on_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Home::Folder(folder.path().to_owned())).await.unwrap();
+        let workspace = store.create_workspace("Full", "UTC", false).await.unwrap();
+        let new = NewImport {
+            id: ImportId::generate(),
+            filename: "a.csv".to_owned(),
+            table: None,
+            layout: "{}".to_owned(),
+            columns: "[]".to_owned(),
+            mapping: "{}".to_owned(),
+            bytes_total: 1,
+            at: AT,
+        };
+        let id = workspace.add_import(new).await.unwrap().id;
+        workspace.start_import(id, "{}".to_owned(), AT).await.unwrap();
+        let job = workspace.claim_job(NodeId::generate()).await.unwrap().unwrap();
+        workspace.begin_import(&job, id, AT).await.unwrap();
+        let upsert = |number: usize| {
+            Change::UpsertCustomer(UpsertCustomer {
+                external_id: Some(format!("{number:0>200}")),
+                ..Default::default()
+            })
+        };
+        let chunk = Arc::new(Chunk {
+            from: String::new(),
+            to: "2000".to_owned(),
+            bytes_done: 1,
+            changes: Ready::new(
+                &workspace.schema().await.unwrap(),
+                (0..2_000).map(upsert).collect(),
+            ),
+            sources: vec![Source { row: 1, line: 1, end: 0 }; 2_000],
+            raw: Vec::new(),
+            refused: Vec::new(),
+            columns: Arc::default(),
+            last: true,
+        });
+        limit_pages(&workspace, 1).await;
+        for _ in 0..2 {
+            let full = workspace.advance_import(&job, id, &chunk, AT).await;
+            assert!(matches!(full, Err(Error::DiskFull(_))), "{full:?}");
+            let import = workspace.import(id).await.unwrap().unwrap();
+            assert_eq!((import.position.as_str(), import.counts), ("", Counts::default()));
+            let customers = workspace.customers(None, None, 1).await.unwrap();
+            assert!(customers.items.is_empty());
+        }
+        limit_pages(&workspace, 1_000_000).await;
+        workspace.advance_import(&job, id, &chunk, AT).await.unwrap();
+        let import = workspace.import(id).await.unwrap().unwrap();
+        assert_eq!((import.state, import.counts.created), (ImportState::Done, 2_000));
+    }
 }

@@ -64,6 +64,26 @@ static CLAIM_POSTGRES: Sql = Sql::reference(
                  order by due_at limit 1 for update skip locked)
      returning id, kind, subject, payload, attempts, lease_epoch",
 );
+static CLAIM_OF_SQLITE: Sql = Sql::reference(
+    "claim_job_of",
+    "update {s}jobs set state = 'running', owner = ?1, lease_epoch = lease_epoch + 1,
+       lease_until = ?3, attempts = attempts + 1, due_at = 9223372036854775807
+     where id = (select id from {s}jobs
+                 where kind in (?4, ?5, ?6) and ((state = 'due' and due_at <= ?2)
+                    or (state = 'running' and lease_until <= ?2))
+                 order by due_at limit 1)
+     returning id, kind, subject, payload, attempts, lease_epoch",
+);
+static CLAIM_OF_POSTGRES: Sql = Sql::reference(
+    "claim_job_of",
+    "update {s}jobs set state = 'running', owner = ?1, lease_epoch = lease_epoch + 1,
+       lease_until = ?3, attempts = attempts + 1, due_at = 9223372036854775807
+     where id = (select id from {s}jobs
+                 where kind in (?4, ?5, ?6) and ((state = 'due' and due_at <= ?2)
+                    or (state = 'running' and lease_until <= ?2))
+                 order by due_at limit 1 for update skip locked)
+     returning id, kind, subject, payload, attempts, lease_epoch",
+);
 static HOLD: Sql = Sql::reference(
     "hold_job",
     "update {s}jobs set lease_until = ?3 where id = ?1 and lease_epoch = ?2 and state = 'running'",
@@ -113,6 +133,8 @@ static STUCK: Sql = Sql::reference(
 pub(crate) static SQL: &[&Sql] = &[
     &ADD,
     &CLAIM_POSTGRES,
+    &CLAIM_OF_SQLITE,
+    &CLAIM_OF_POSTGRES,
     &HOLD,
     &DONE,
     &LET_GO,
@@ -195,6 +217,29 @@ impl Workspace {
                     Dialect::Postgres => &CLAIM_POSTGRES,
                 };
                 let params = crate::params![node, now, now.plus_secs(LEASE_SECS)];
+                tx.first(sql, params).await?.as_ref().map(job).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Claims the job of these kinds that has been due longest, if any; for a process that does
+    /// one piece of work and leaves the rest to others.
+    pub async fn claim_job_of(
+        &self,
+        node: NodeId,
+        kinds: [&'static str; 3],
+    ) -> Result<Option<Job>> {
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let now = lease_clock(tx).await?;
+                let sql = match tx.dialect() {
+                    Dialect::Sqlite => &CLAIM_OF_SQLITE,
+                    Dialect::Postgres => &CLAIM_OF_POSTGRES,
+                };
+                let [one, two, three] = kinds;
+                let until = now.plus_secs(LEASE_SECS);
+                let params = crate::params![node, now, until, one, two, three];
                 tx.first(sql, params).await?.as_ref().map(job).transpose()
             })
         })

@@ -1,4 +1,7 @@
-//! What tests need around the hub: fake peers over real sockets. Only tests and benches use it.
+//! What tests need around the hub: a hub of their own, and fake peers over real sockets. Only tests
+//! and benches use it.
 
 pub mod certificate;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod mail_sink;

@@ -6,6 +6,7 @@
 //! and queues the job, `run` applies the rows, `errors` hands the refused ones back.
 
 mod errors;
+mod here;
 mod mapping;
 mod plan;
 mod run;
@@ -18,6 +19,7 @@ use tidings_store::Error as StoreError;
 use tidings_store::imports::{ImportState, RefusedRow};
 
 pub use errors::error_file;
+pub use here::run_here;
 pub use mapping::{ColumnName, ImportMode, MappedColumn, Mapping, NewKind, Suggestion};
 pub use plan::{Plan, column_name};
 pub use run::run;

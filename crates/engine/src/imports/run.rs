@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use tidings_domain::ImportId;
 use tidings_store::Error as StoreError;
 use tidings_store::imports::{Advance, Chunk};
@@ -98,7 +100,7 @@ async fn advance_to_end(
     };
     let embedded = ctx.workspace.is_embedded();
     let rows = Arc::new(AtomicUsize::new(if embedded { EMBEDDED_ROWS } else { SERVER_ROWS }));
-    let (hand_over, mut chunks) = mpsc::channel(AHEAD);
+    let (hand_over, chunks) = mpsc::channel(AHEAD);
     let reading = Reading {
         path: upload::path_of(&ctx.hub, id),
         layout: import.layout,
@@ -113,52 +115,125 @@ async fn advance_to_end(
     };
     // It ends by itself when nobody takes its chunks any more.
     tokio::task::spawn_blocking(move || reading.run());
+    let writing = Writing { ctx, job, id, rows: embedded.then_some(rows) };
+    write_all(writing, chunks, stop).await
+}
+
+/// What the writing of every chunk needs.
+struct Writing<'a> {
+    ctx: &'a Ctx,
+    job: &'a Job,
+    id: ImportId,
+    /// Rows of a chunk to come, where turns of the one writer must stay short.
+    rows: Option<Arc<AtomicUsize>>,
+}
+
+/// Writes chunks as they come. Where there is one writer, which keeps their order, the next chunk
+/// already waits for its turn while one is written.
+async fn write_all(
+    writing: Writing<'_>,
+    mut chunks: mpsc::Receiver<Result<Chunk, Ended>>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Run> {
+    let at_once = if writing.rows.is_some() { 2 } else { 1 };
+    let mut in_flight = FuturesOrdered::new();
+    let mut reading = Ok(true);
     loop {
-        if *stop.borrow() {
-            return Ok(Run::Stopped);
-        }
-        let chunk = match chunks.recv().await {
-            Some(Ok(chunk)) => Arc::new(chunk),
-            Some(Err(Ended::Failed(text))) => return Ok(Run::Failed(text)),
-            Some(Err(Ended::Broken(error))) => {
-                return Err(Error::Unavailable(format!("read upload: {error}")));
+        let may_read = matches!(reading, Ok(true)) && !*stop.borrow();
+        let written = tokio::select! {
+            biased;
+            chunk = chunks.recv(), if may_read && in_flight.len() < at_once => {
+                match chunk {
+                    Some(Ok(chunk)) => {
+                        reading = Ok(!chunk.last);
+                        in_flight.push_back(writing.submit(Arc::new(chunk)));
+                    }
+                    Some(Err(ended)) => reading = Err(ended),
+                    None => return Err(Error::Internal("the reading thread panicked".to_owned())),
+                }
+                continue;
             }
-            None => return Err(Error::Internal("the reading thread panicked".to_owned())),
+            Some(written) = in_flight.next(), if !in_flight.is_empty() => written,
+            else => break,
         };
-        match write(ctx, job, id, &chunk).await? {
-            Advance::Stopped(_) => return Ok(Run::Ended),
-            Advance::Written { took } if embedded => {
-                rows.store(fitting_rows(rows.load(Ordering::Relaxed), took), Ordering::Relaxed);
+        // After a failure the chunk behind was turned away too; they are tried again in order.
+        let mut failed = Vec::new();
+        match written {
+            (chunk, Err(error)) if is_passing(&error) => {
+                note_trouble(writing.ctx, writing.job, writing.id, &error).await;
+                failed.push(chunk);
+                while let Some((chunk, _)) = in_flight.next().await {
+                    failed.push(chunk);
+                }
             }
-            Advance::Written { .. } => {}
+            (chunk, result) => {
+                let advance = fenced(writing.ctx, writing.job, result).await?;
+                if writing.note(&chunk, advance) {
+                    return Ok(Run::Ended);
+                }
+            }
         }
-        let count = (chunk.sources.len() + chunk.refused.len()) as u64;
-        metrics::counter!("tidings_import_rows_total").increment(count);
-        if chunk.last {
-            ctx.wake();
-            return Ok(Run::Ended);
+        for chunk in failed {
+            let advance = writing.patiently(&chunk).await?;
+            if writing.note(&chunk, advance) {
+                return Ok(Run::Ended);
+            }
         }
+    }
+    match reading {
+        Err(Ended::Failed(text)) => Ok(Run::Failed(text)),
+        Err(Ended::Broken(error)) => Err(Error::Unavailable(format!("read upload: {error}"))),
+        Ok(_) => Ok(Run::Stopped),
     }
 }
 
-/// Writes one chunk, patient with a database that is away or full for a moment.
-async fn write(ctx: &Ctx, job: &Job, id: ImportId, chunk: &Arc<Chunk>) -> Result<Advance> {
-    let mut pauses = PAUSES_MS.iter();
-    loop {
-        let written = ctx.workspace.advance_import(job, id, chunk, ctx.now()).await;
-        match (&written, pauses.next()) {
-            (Err(error @ (StoreError::Unavailable(_) | StoreError::DiskFull(_))), Some(pause)) => {
-                tracing::warn!(%error, import = %id, "write chunk; trying again");
-                note_trouble(ctx, job, id, error).await;
-                tokio::time::sleep(Duration::from_millis(*pause)).await;
+/// Whether trying again may help: the database is away or full for a moment.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable(_) | StoreError::DiskFull(_))
+}
+
+impl Writing<'_> {
+    async fn submit(&self, chunk: Arc<Chunk>) -> (Arc<Chunk>, Result<Advance, StoreError>) {
+        let at = self.ctx.now();
+        let written = self.ctx.workspace.advance_import(self.job, self.id, &chunk, at).await;
+        (chunk, written)
+    }
+
+    /// Tries a chunk again after a pause, a few times.
+    async fn patiently(&self, chunk: &Arc<Chunk>) -> Result<Advance> {
+        for pause in PAUSES_MS {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            match self.submit(chunk.clone()).await.1 {
+                Err(error) if is_passing(&error) => {
+                    note_trouble(self.ctx, self.job, self.id, &error).await;
+                }
+                other => return fenced(self.ctx, self.job, other).await,
             }
-            _ => return fenced(ctx, job, written).await,
         }
+        fenced(self.ctx, self.job, self.submit(chunk.clone()).await.1).await
+    }
+
+    /// Takes note of what became of a chunk; true where the import has ended with it.
+    fn note(&self, chunk: &Chunk, advance: Advance) -> bool {
+        let Advance::Written { took } = advance else { return true };
+        let count = (chunk.sources.len() + chunk.refused.len()) as u64;
+        if let Some(rows) = &self.rows {
+            rows.store(
+                fitting_rows(rows.load(Ordering::Relaxed), count as usize, took),
+                Ordering::Relaxed,
+            );
+        }
+        metrics::counter!("tidings_import_rows_total").increment(count);
+        if chunk.last {
+            self.ctx.wake();
+        }
+        chunk.last
     }
 }
 
 /// Shows what an import waits for. On a full disk even this may fail, and then it is in the log.
 async fn note_trouble(ctx: &Ctx, job: &Job, id: ImportId, error: &StoreError) {
+    tracing::warn!(%error, import = %id, "write chunk; trying again");
     let text = format!("{error}; the import goes on as soon as it can");
     if let Err(error) = ctx.workspace.note_import_trouble(job, id, text).await {
         tracing::warn!(%error, import = %id, "show what the import waits for");
@@ -173,12 +248,12 @@ async fn fenced<T>(ctx: &Ctx, job: &Job, result: Result<T, StoreError>) -> Resul
     Ok(result?)
 }
 
-/// How many rows fit a write turn, from how long the last chunk took.
-fn fitting_rows(rows: usize, took: Duration) -> usize {
-    let fitting = rows as u128 * TURN.as_micros() / took.as_micros().max(1);
+/// How many rows the next chunks should have, from how long a chunk took for its rows.
+fn fitting_rows(now: usize, written: usize, took: Duration) -> usize {
+    let fitting = written.max(1) as u128 * TURN.as_micros() / took.as_micros().max(1);
     let fitting = usize::try_from(fitting).unwrap_or(EMBEDDED_ROWS_MAX);
-    // Grown in steps, because one quick chunk says little.
-    fitting.min(rows + rows / 4 + 1).clamp(EMBEDDED_ROWS_MIN, EMBEDDED_ROWS_MAX)
+    // Changed in steps, because one chunk says little.
+    fitting.clamp(now - now / 4, now + now / 4 + 1).clamp(EMBEDDED_ROWS_MIN, EMBEDDED_ROWS_MAX)
 }
 
 #[cfg(test)]
@@ -187,10 +262,17 @@ mod tests {
 
     #[test]
     fn chunks_fit_the_turn() {
-        for (rows, took_ms, expected) in
-            [(300, 16, 150), (300, 8, 300), (300, 1, 376), (1_000, 1, 1_000), (30, 1_000, 20)]
-        {
-            assert_eq!(fitting_rows(rows, Duration::from_millis(took_ms)), expected, "{rows}");
+        for (now, written, took_ms, expected) in [
+            (300, 300, 8, 300),
+            (300, 300, 9, 266),
+            (300, 300, 80, 225),
+            (300, 300, 1, 376),
+            (300, 20, 1, 225),
+            (1_000, 1_000, 1, 1_000),
+            (20, 20, 1_000, 20),
+        ] {
+            let took = Duration::from_millis(took_ms);
+            assert_eq!(fitting_rows(now, written, took), expected, "{now} {written} {took_ms}");
         }
     }
 }

@@ -201,6 +201,10 @@ fn look(path: &Path) -> Result<Looked> {
     while rows < SAMPLE_ROWS && reader.position().byte < SAMPLED_BYTES {
         match reader.read().map_err(|error| storage_fault(&error))? {
             None => break,
+            // Not even the number of columns is known then.
+            Some(Item::Refused(refused)) if values.is_empty() && !layout.header => {
+                return Err(file_fault(&refused.fault));
+            }
             Some(Item::Refused(_)) => {}
             Some(Item::Row(row)) => {
                 values.resize(row.columns(), Vec::new());

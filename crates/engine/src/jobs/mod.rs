@@ -122,6 +122,26 @@ async fn claim_all(
     }
 }
 
+/// Claims the job that has been due longest and runs it here; `None` where none is due. For tests,
+/// and for commands that wait for their own work.
+pub async fn run_next(ctx: &Ctx, stop: &watch::Receiver<bool>) -> Result<Option<Job>> {
+    let Some(job) = ctx.workspace.claim_job(ctx.hub.node).await? else { return Ok(None) };
+    run_claimed(ctx, job.clone(), stop).await;
+    Ok(Some(job))
+}
+
+/// The same for a job of these kinds only.
+pub async fn run_next_of(
+    ctx: &Ctx,
+    kinds: [&'static str; 3],
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<Job>> {
+    let claimed = ctx.workspace.claim_job_of(ctx.hub.node, kinds).await?;
+    let Some(job) = claimed else { return Ok(None) };
+    run_claimed(ctx, job.clone(), stop).await;
+    Ok(Some(job))
+}
+
 /// Runs a claimed job and lets go of it.
 async fn run_claimed(ctx: &Ctx, job: Job, stop: &watch::Receiver<bool>) {
     let (next, error) = match run_job(ctx, &job, stop).await {

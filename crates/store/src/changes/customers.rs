@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidings_domain::change::{Change, CustomerRef, Identity, IdentityKind, Mode, Outcome, Refusal};
 use tidings_domain::schema::Schema;
-use tidings_domain::upsert::{Prepared, edited, prepare};
+use tidings_domain::upsert::{Edit, Prepared, edited, prepare};
 use tidings_domain::value::Value;
 use tidings_domain::{CustomerId, bucket_of, identity_bucket};
 
-use super::{Applying, CUSTOMER_KEY, Dirty, customer_key, find_identities, sort_rows};
+use super::{
+    Applying, CUSTOMER_KEY, Dirty, customer_key, find_identities, sort_identities, sort_rows,
+};
 use crate::bulk::{
     Column, ColumnType, OnConflict, column, delete_many, insert_many, lock_many, update_many,
 };
@@ -23,10 +25,11 @@ struct Working {
     is_new: bool,
     /// External id, e-mail and phone as they stand, in the order of `IdentityKind`.
     names: [Option<String>; 3],
-    /// Only the attributes that this batch may touch.
-    values: HashMap<usize, Option<Value>>,
+    /// Only the attributes that this batch may touch, in the order of `Batch::positions`.
+    values: Vec<Option<Value>>,
     changed_names: bool,
-    changed: HashSet<usize>,
+    /// Which of `values` are not what is stored.
+    changed: Vec<bool>,
 }
 
 /// What became of a change before the new rows have their system ids.
@@ -122,9 +125,13 @@ struct Batch {
     customers: HashMap<CustomerId, Working>,
     by_identity: HashMap<Identity, CustomerId>,
     /// Identities to insert, and whose they become.
-    wanted: Vec<(Identity, CustomerId)>,
+    wanted: HashMap<Identity, CustomerId>,
     /// Identities that their customer gave up.
-    dropped: Vec<(Identity, CustomerId)>,
+    dropped: HashMap<Identity, CustomerId>,
+    /// Attributes that the batch may touch, by their place in the schema, in order.
+    positions: Vec<usize>,
+    /// Where in `positions` each attribute of the schema stands.
+    slots: Vec<usize>,
 }
 
 impl Batch {
@@ -139,12 +146,18 @@ impl Batch {
         let by_identity = find_identities(tx, &identities).await?;
         let ids: HashSet<CustomerId> =
             by_identity.values().copied().chain(good().filter_map(|one| one.id)).collect();
-        let touched: HashSet<usize> =
-            good().flat_map(|one| one.edits.iter().map(|(position, _)| *position)).collect();
-        let mut positions: Vec<usize> = touched.into_iter().collect();
-        positions.sort_unstable();
+        let mut touched = vec![false; how.schema.attributes.len()];
+        for (position, _) in good().flat_map(|one| &one.edits) {
+            touched[*position] = true;
+        }
+        let positions: Vec<usize> = (0..touched.len()).filter(|at| touched[*at]).collect();
+        let mut slots = vec![0; touched.len()];
+        for (slot, position) in positions.iter().enumerate() {
+            slots[*position] = slot;
+        }
         let customers = load_working(tx, &how.schema, &ids, &positions).await?;
-        Ok(Batch { customers, by_identity, wanted: Vec::new(), dropped: Vec::new() })
+        let (wanted, dropped) = (HashMap::with_capacity(identities.len()), HashMap::new());
+        Ok(Batch { customers, by_identity, wanted, dropped, positions, slots })
     }
 
     /// Applies every change in memory, in order.
@@ -173,18 +186,26 @@ impl Batch {
         // Everything is worked out before anything is kept, so that a refusal touches nothing.
         let mut edits: Vec<(usize, Option<Value>)> = Vec::with_capacity(one.edits.len());
         for (position, edit) in &one.edits {
-            let at_hand = edits.iter().rev().find(|(at, _)| at == position).map(|(_, v)| v);
-            let stored = known.and_then(|id| self.customers[&id].values.get(position));
-            let old = at_hand.or(stored).and_then(Option::as_ref);
-            let new = edited(old, edit).map_err(|expected| {
-                let path = format!("attributes.{}", schema.attributes[*position].name);
-                Refusal::new("invalid_value", path, expected)
-            })?;
-            edits.push((*position, new));
+            let slot = self.slots[*position];
+            let new = match edit {
+                Edit::Set(value) => Some(value.clone()),
+                Edit::Clear => None,
+                edit => {
+                    let at_hand = edits.iter().rev().find(|(at, _)| *at == slot).map(|(_, v)| v);
+                    let stored = known.map(|id| &self.customers[&id].values[slot]);
+                    let old = at_hand.or(stored).and_then(Option::as_ref);
+                    edited(old, edit).map_err(|expected| {
+                        let path = format!("attributes.{}", schema.attributes[*position].name);
+                        Refusal::new("invalid_value", path, expected)
+                    })?
+                }
+            };
+            edits.push((slot, new));
         }
         let id = known.or(found).unwrap_or_else(CustomerId::generate);
         let created = known.is_none();
-        let working = self.customers.entry(id).or_insert_with(|| Working::new(id));
+        let width = self.positions.len();
+        let working = self.customers.entry(id).or_insert_with(|| Working::new(id, width));
         let mut touched = false;
         for identity in &one.identities {
             let slot = &mut working.names[identity.kind.number() as usize - 1];
@@ -193,9 +214,11 @@ impl Batch {
                     let old = Identity { kind: identity.kind, value: old };
                     if self.by_identity.get(&old) == Some(&id) {
                         self.by_identity.remove(&old);
+                        // One that this batch only meant to insert has no row yet.
+                        if self.wanted.remove(&old).is_none() {
+                            self.dropped.insert(old, id);
+                        }
                     }
-                    self.wanted.retain(|(wanted, owner)| !(wanted == &old && *owner == id));
-                    self.dropped.push((old, id));
                 }
                 working.changed_names = true;
                 touched = true;
@@ -203,15 +226,18 @@ impl Batch {
             // An identity that another customer has stays with that customer.
             if !self.by_identity.contains_key(identity) {
                 self.by_identity.insert(identity.clone(), id);
-                self.dropped.retain(|(dropped, owner)| !(dropped == identity && *owner == id));
-                self.wanted.push((identity.clone(), id));
+                // Taken back by the one who gave it up, its row is still there.
+                if self.dropped.get(identity) == Some(&id) {
+                    self.dropped.remove(identity);
+                } else {
+                    self.wanted.insert(identity.clone(), id);
+                }
             }
         }
-        for (position, value) in edits {
-            let slot = working.values.entry(position).or_insert(None);
-            if *slot != value {
-                *slot = value;
-                working.changed.insert(position);
+        for (slot, value) in edits {
+            if working.values[slot] != value {
+                working.values[slot] = value;
+                working.changed[slot] = true;
                 touched = true;
             }
         }
@@ -250,7 +276,7 @@ impl Batch {
 
     /// Inserts the identities that are wanted; false where another node has just taken one.
     async fn claim_identities(&mut self, tx: &mut Tx) -> Result<bool> {
-        let row = |(identity, id): &(Identity, CustomerId)| {
+        let row = |(identity, id): (&Identity, &CustomerId)| {
             vec![
                 identity_bucket(identity.kind, &identity.value).into(),
                 identity.kind.number().into(),
@@ -270,12 +296,12 @@ impl Batch {
                 row
             })
             .collect();
-        sort_rows(&mut dropped);
+        sort_identities(tx, &mut dropped);
         let [bucket, kind, value] = IDENTITY_KEY;
         let keys = [bucket, kind, value, column("customer_id", ColumnType::Uuid)];
         delete_many(tx, "identities", &keys, &dropped).await?;
         let mut rows: Vec<Vec<Param>> = self.wanted.iter().map(row).collect();
-        sort_rows(&mut rows);
+        sort_identities(tx, &mut rows);
         let columns = [
             bucket,
             kind,
@@ -298,7 +324,6 @@ impl Batch {
             self.customers.values().filter(|one| one.is_new).map(|one| one.id).collect();
         created.sort_unstable();
         take_system_ids(tx, how, &mut self.customers, &created).await?;
-        self.insert_new(tx, how, &created).await?;
         self.update_known(tx, how).await?;
         if how.judge {
             for one in self.customers.values() {
@@ -307,22 +332,24 @@ impl Batch {
                 } else if one.changed_names {
                     dirty.mark(one.id, "name".to_owned());
                 }
-                for position in &one.changed {
-                    dirty.mark(one.id, format!("a{}", how.schema.attributes[*position].number));
+                for (position, changed) in self.positions.iter().zip(&one.changed) {
+                    if *changed {
+                        let number = how.schema.attributes[*position].number;
+                        dirty.mark(one.id, format!("a{number}"));
+                    }
                 }
             }
         }
-        Ok(())
+        self.insert_new(tx, how, &created).await
     }
 
-    async fn insert_new(&self, tx: &mut Tx, how: &Applying, created: &[CustomerId]) -> Result<()> {
-        let mut positions: Vec<usize> = created
-            .iter()
-            .flat_map(|id| self.customers[id].changed.iter().copied())
-            .collect::<HashSet<usize>>()
-            .into_iter()
-            .collect();
-        positions.sort_unstable();
+    /// Inserts the new customers; their values move into the rows.
+    async fn insert_new(
+        &mut self,
+        tx: &mut Tx,
+        how: &Applying,
+        created: &[CustomerId],
+    ) -> Result<()> {
         let mut columns = vec![
             column("bucket", ColumnType::SmallInt),
             column("id", ColumnType::Uuid),
@@ -333,35 +360,32 @@ impl Batch {
             column("created_at", ColumnType::BigInt),
             column("updated_at", ColumnType::BigInt),
         ];
-        columns.extend(attribute_columns(&how.schema, &positions));
-        let rows: Vec<Vec<Param>> = created
-            .iter()
-            .map(|id| {
-                let one = &self.customers[id];
-                let mut row = customer_key(*id);
-                row.push(one.system_id.into());
-                row.extend(one.names.iter().cloned().map(Param::from));
-                row.push(how.at.into());
-                row.push(how.at.into());
-                row.extend(positions.iter().map(|at| one.values.get(at).cloned().flatten().into()));
-                row
-            })
-            .collect();
+        columns.extend(attribute_columns(&how.schema, &self.positions));
+        let mut rows: Vec<Vec<Param>> = Vec::with_capacity(created.len());
+        for id in created {
+            let Some(one) = self.customers.get_mut(id) else { continue };
+            let mut row: Vec<Param> = Vec::with_capacity(columns.len());
+            row.extend([bucket_of(*id).into(), (*id).into(), one.system_id.into()]);
+            row.extend(one.names.iter().cloned().map(Param::from));
+            row.extend([how.at.into(), how.at.into()]);
+            row.extend(one.values.iter_mut().map(|value| Param::from(value.take())));
+            rows.push(row);
+        }
         insert_many(tx, "customers", &columns, &rows, OnConflict::Fail, "").await?;
         Ok(())
     }
 
     /// Updates customers, those with the same changed columns together.
     async fn update_known(&self, tx: &mut Tx, how: &Applying) -> Result<()> {
-        let mut groups: BTreeMap<(bool, Vec<usize>), Vec<&Working>> = BTreeMap::new();
+        let mut groups: BTreeMap<(bool, &[bool]), Vec<&Working>> = BTreeMap::new();
         for one in self.customers.values().filter(|one| !one.is_new) {
-            if one.changed_names || !one.changed.is_empty() {
-                let mut positions: Vec<usize> = one.changed.iter().copied().collect();
-                positions.sort_unstable();
-                groups.entry((one.changed_names, positions)).or_default().push(one);
+            if one.changed_names || one.changed.contains(&true) {
+                groups.entry((one.changed_names, &one.changed)).or_default().push(one);
             }
         }
-        for ((names, positions), group) in groups {
+        for ((names, changed), group) in groups {
+            let slots: Vec<usize> = (0..changed.len()).filter(|slot| changed[*slot]).collect();
+            let positions: Vec<usize> = slots.iter().map(|slot| self.positions[*slot]).collect();
             let mut set = vec![column("updated_at", ColumnType::BigInt)];
             if names {
                 set.push(column("external_id", ColumnType::Text));
@@ -377,7 +401,7 @@ impl Batch {
                     if names {
                         row.extend(one.names.iter().cloned().map(Param::from));
                     }
-                    row.extend(positions.iter().map(|at| one.values[at].clone().into()));
+                    row.extend(slots.iter().map(|slot| Param::from(one.values[*slot].clone())));
                     row
                 })
                 .collect();
@@ -404,15 +428,15 @@ impl Batch {
 }
 
 impl Working {
-    fn new(id: CustomerId) -> Working {
+    fn new(id: CustomerId, width: usize) -> Working {
         Working {
             id,
             system_id: None,
             is_new: true,
             names: [None, None, None],
-            values: HashMap::new(),
+            values: vec![None; width],
             changed_names: false,
-            changed: HashSet::new(),
+            changed: vec![false; width],
         }
     }
 }
@@ -451,10 +475,9 @@ async fn load_working(
     let mut customers = HashMap::with_capacity(found.len());
     for row in found {
         let id = CustomerId(row.uuid(0)?);
-        let mut values = HashMap::with_capacity(positions.len());
+        let mut values = Vec::with_capacity(positions.len());
         for (offset, at) in positions.iter().enumerate() {
-            let storage = schema.attributes[*at].kind.storage();
-            values.insert(*at, row.value(5 + offset, storage)?);
+            values.push(row.value(5 + offset, schema.attributes[*at].kind.storage())?);
         }
         let one = Working {
             id,
@@ -463,7 +486,7 @@ async fn load_working(
             names: [row.opt_text(2)?, row.opt_text(3)?, row.opt_text(4)?],
             values,
             changed_names: false,
-            changed: HashSet::new(),
+            changed: vec![false; positions.len()],
         };
         customers.insert(id, one);
     }

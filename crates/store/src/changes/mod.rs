@@ -187,20 +187,30 @@ impl Dirty {
 
 /// Rows are written in key order, so that two batches never wait for each other in a circle.
 pub(crate) fn sort_rows(rows: &mut [Vec<Param>]) {
-    rows.sort_by(|a, b| {
-        for (left, right) in a.iter().zip(b) {
-            let order = match (left, right) {
-                (Param::Int(l), Param::Int(r)) => l.cmp(r),
-                (Param::Uuid(l), Param::Uuid(r)) => l.cmp(r),
-                (Param::Text(l), Param::Text(r)) => l.cmp(r),
-                _ => std::cmp::Ordering::Equal,
-            };
-            if order.is_ne() {
-                return order;
-            }
+    rows.sort_unstable_by(|a, b| in_order(a, b));
+}
+
+/// Rows of `identities` in the order of their key, whose bucket is no part of it on SQLite.
+pub(crate) fn sort_identities(tx: &Tx, rows: &mut [Vec<Param>]) {
+    match tx.dialect() {
+        crate::sql::Dialect::Sqlite => rows.sort_unstable_by(|a, b| in_order(&a[1..], &b[1..])),
+        crate::sql::Dialect::Postgres => sort_rows(rows),
+    }
+}
+
+fn in_order(a: &[Param], b: &[Param]) -> std::cmp::Ordering {
+    for (left, right) in a.iter().zip(b) {
+        let order = match (left, right) {
+            (Param::Int(l), Param::Int(r)) => l.cmp(r),
+            (Param::Uuid(l), Param::Uuid(r)) => l.cmp(r),
+            (Param::Text(l), Param::Text(r)) => l.cmp(r),
+            _ => std::cmp::Ordering::Equal,
+        };
+        if order.is_ne() {
+            return order;
         }
-        std::cmp::Ordering::Equal
-    });
+    }
+    std::cmp::Ordering::Equal
 }
 
 /// A customer that is there.
@@ -225,7 +235,7 @@ pub async fn find_identities(
             ]
         })
         .collect();
-    sort_rows(&mut rows);
+    sort_identities(tx, &mut rows);
     rows.dedup();
     let keys = [
         column("ibucket", ColumnType::SmallInt),

@@ -252,7 +252,8 @@ async fn write(
     table: &Table,
     working: &HashMap<Key, Working>,
 ) -> Result<()> {
-    let mut groups: BTreeMap<(bool, Vec<usize>), Vec<(&Key, &Working)>> = BTreeMap::new();
+    type Group<'a> = Vec<(&'a Key, &'a Working)>;
+    let mut groups: BTreeMap<(bool, Vec<usize>), Group<'_>> = BTreeMap::new();
     for (key, one) in working {
         if one.is_new || !one.changed.is_empty() {
             let mut positions: Vec<usize> = one.changed.iter().copied().collect();

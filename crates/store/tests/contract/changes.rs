@@ -17,6 +17,7 @@ on_every_engine!(
     a_batch_is_applied_in_order,
     refusals_touch_nothing,
     emails_are_shared_but_customers_are_not_merged,
+    an_identity_given_up_and_taken_in_one_batch,
     marks_and_events,
 );
 
@@ -107,6 +108,31 @@ async fn emails_are_shared_but_customers_are_not_merged(test: TestStore) {
     });
     let first = test.workspace.customer(reference).await.unwrap().unwrap();
     assert_eq!(first.external_id.as_deref(), Some("1"));
+}
+
+async fn an_identity_given_up_and_taken_in_one_batch(test: TestStore) {
+    let batch = |rows: &[(&str, &str)]| {
+        let rows = rows.iter().map(|(id, email)| Change::UpsertCustomer(upsert(id, email)));
+        test.workspace.apply(rows.collect(), AT)
+    };
+    let (x, y, z) = ("x@example.com", "y@example.com", "z@example.com");
+    let named = async |email: &str| {
+        let identity = Identity { kind: IdentityKind::Email, value: email.to_owned() };
+        let found = test.workspace.customer(CustomerRef::Identity(identity)).await.unwrap();
+        found.and_then(|customer| customer.external_id)
+    };
+    batch(&[("1", x), ("2", z)]).await.unwrap();
+    // Away and back again: the row was never gone.
+    assert_eq!(names(&batch(&[("1", y), ("1", x)]).await.unwrap()), ["updated", "updated"]);
+    assert_eq!((named(x).await.as_deref(), named(y).await), (Some("1"), None));
+    // One gives it up, another takes it and gives it up too, and the first takes it back.
+    let rows = [("1", y), ("2", x), ("2", z), ("1", x)];
+    assert_eq!(names(&batch(&rows).await.unwrap()), ["updated"; 4]);
+    assert_eq!((named(x).await.as_deref(), named(z).await.as_deref()), (Some("1"), Some("2")));
+    // One who only shares it gives it up without taking it from its owner.
+    batch(&[("2", x), ("2", y), ("1", z)]).await.unwrap();
+    assert_eq!((named(y).await.as_deref(), named(z).await.as_deref()), (Some("2"), Some("1")));
+    assert_eq!(named(x).await, None);
 }
 
 async fn marks_and_events(test: TestStore) {

@@ -5,5 +5,6 @@ mod archive;
 mod changes;
 mod database;
 mod home;
+mod imports;
 mod jobs;
 mod migrations;

@@ -1,5 +1,6 @@
-//! The writer's thread: turns that carry as many waiting commands as fit into one commit, each in a
-//! savepoint of its own.
+//! The writer's thread: turns that carry as many waiting commands as fit into one commit. The first
+//! stands on the transaction itself and the others each in a savepoint: a savepoint copies every
+//! page that is touched in it, which a bulk command, always first, would feel.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -80,9 +81,9 @@ impl Queues {
         })
     }
 
-    /// The next command of a turn that has begun.
+    /// The next command of a turn that has begun; bulk ones begin turns of their own.
     fn next(&mut self) -> Option<Box<dyn Command>> {
-        self.interactive.try_recv().or_else(|_| self.bulk.try_recv()).ok()
+        self.interactive.try_recv().ok()
     }
 }
 
@@ -105,7 +106,7 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
     log.finish(&tx);
 }
 
-/// One write turn: a transaction around as many waiting commands as fit, each in a savepoint.
+/// One write turn: a transaction around as many waiting commands as fit.
 fn run_group(
     tx: &mut Tx,
     first: Box<dyn Command>,
@@ -117,7 +118,10 @@ fn run_group(
     let mut next = Some(first);
     while let Some(mut command) = next.take() {
         if outcome.is_ok() {
-            outcome = run_one(tx, command.as_mut());
+            outcome = match group.is_empty() {
+                true => run_first(tx, command.as_mut()),
+                false => run_one(tx, command.as_mut()),
+            };
         }
         group.push(command);
         if outcome.is_err() || group.len() >= GROUP || began.elapsed() >= TURN {
@@ -134,6 +138,18 @@ fn run_group(
     for command in group.drain(..) {
         command.answer(&outcome);
     }
+}
+
+/// Runs the first command of a group; where it must be rolled back, a new transaction begins.
+fn run_first(tx: &mut Tx, command: &mut dyn Command) -> Result<()> {
+    if command.run(tx).is_err() {
+        // Some faults, such as a full disk, end the whole transaction by themselves.
+        if !is_over(tx) {
+            control(tx, "rollback")?;
+        }
+        control(tx, "begin immediate")?;
+    }
+    Ok(())
 }
 
 /// Runs one command in a savepoint. An error means that the whole group is lost.
