@@ -86,6 +86,10 @@ async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
     // How many deliveries this worker has dealt with but not yet recorded.
     let mut unrecorded = 0;
     loop {
+        if finished.is_none() {
+            // What was skipped or called off is dealt with; nobody may wait for it while we do.
+            settle(&open, &mut unrecorded);
+        }
         let next = take(&items, finished.is_some()).await;
         let Some(delivery) = next.delivery else {
             ledger.step(finished.take(), None).await;
