@@ -114,6 +114,11 @@ static RELEASE: Sql = Sql::reference(
     "update {s}jobs set state = 'due', owner = null, lease_until = null, due_at = ?2
      where owner = ?1 and state = 'running'",
 );
+static RELEASE_ALL: Sql = Sql::reference(
+    "release_all_jobs",
+    "update {s}jobs set state = 'due', owner = null, lease_until = null, due_at = ?1
+     where state = 'running'",
+);
 static STUCK: Sql = Sql::reference(
     "failed_jobs",
     "select kind, subject, error from {s}jobs where state = 'failed' order by created_at limit 100",
@@ -131,6 +136,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &FENCED_SUM,
     &NEXT_DUE,
     &RELEASE,
+    &RELEASE_ALL,
     &STUCK,
 ];
 
@@ -251,6 +257,18 @@ impl Workspace {
             Box::pin(async move {
                 let now = lease_clock(tx).await?;
                 tx.execute(&RELEASE, crate::params![node, now]).await.map(|_| ())
+            })
+        })
+        .await
+    }
+
+    /// Makes every job due whose holder died, without waiting for its lease. Only for a process that
+    /// knows itself alone; should a holder live after all, its writes are turned away.
+    pub async fn release_all_jobs(&self) -> Result<()> {
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let now = lease_clock(tx).await?;
+                tx.execute(&RELEASE_ALL, crate::params![now]).await.map(|_| ())
             })
         })
         .await

@@ -3,5 +3,6 @@
 
 mod changes;
 mod database;
+mod deliveries;
 mod home;
 mod jobs;
