@@ -26,6 +26,7 @@ on_both_engines!(
     refusals_are_retried_or_recorded,
     clicks_and_unsubscribes_come_back,
     a_cancelled_campaign_sends_nothing_more,
+    messages_that_cannot_be_made_are_skipped_with_the_reason,
 );
 
 async fn everyone_who_may_gets_one_mail_and_the_figures_add_up(engine: Engine) {
@@ -140,4 +141,19 @@ async fn a_cancelled_campaign_sends_nothing_more(engine: Engine) {
     assert_eq!(done.counts.due, 0);
     assert_eq!(sending.sink.count() as i64, done.counts.sent);
     assert!(campaigns::resume(&sending.ctx, id).await.is_err());
+}
+
+async fn messages_that_cannot_be_made_are_skipped_with_the_reason(engine: Engine) {
+    let sending = Sending::on(engine, Script::accept_all()).await;
+    sending.customers(20).await;
+    let body = "{% if customer.name != 'Name3' %}{% abort_message('no offer') %}{% endif %}Hi";
+    let id = sending.campaign_saying(body, MessageClass::Transactional, None).await;
+    campaigns::launch(&sending.ctx, id, None).await.unwrap();
+
+    let done = sending.until(id, CampaignState::Done).await;
+
+    assert_eq!((done.counts.sent, done.counts.skipped), (1, 19));
+    let skipped = ctx_deliveries(&sending, id, Some(DeliveryState::Skipped)).await;
+    assert!(skipped.iter().all(|one| one.reason.as_deref() == Some("aborted")));
+    assert!(skipped.iter().all(|one| one.reply.as_deref() == Some("no offer")));
 }

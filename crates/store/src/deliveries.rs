@@ -46,7 +46,16 @@ pub struct DueDelivery {
     pub customer: Customer,
     pub attempts: i32,
     pub due_at: Timestamp,
+    /// Set where the receiver may have this message already: why it is sent again.
+    pub repeats: Option<String>,
 }
+
+/// Why a transactional message is sent again after its holder crashed.
+pub const RESENT_AFTER_CRASH: &str = "resent_after_crash";
+/// Why one is sent again whose last byte was not answered.
+pub const RESENT_UNANSWERED: &str = "resent_unanswered";
+/// Why one is sent again that an operator decided over.
+const RESENT: &str = "resent";
 
 /// What became of a message that was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +90,8 @@ pub struct Finished {
     pub customer: CustomerId,
     pub address: String,
     pub attempt: Attempt,
+    /// As in [`DueDelivery`]; it stays on the delivery, so that a repeat is seen for what it is.
+    pub repeats: Option<String>,
 }
 
 /// The beginning of one message, to be committed before it leaves.
@@ -145,7 +156,7 @@ static REOPEN: Sql = Sql::reference(
 );
 static DUE: Sql = Sql::fan_out(
     "due_deliveries",
-    "select id, customer_id, attempts, due_at from {s}deliveries
+    "select id, customer_id, attempts, due_at, reason from {s}deliveries
      where campaign_number = ?1 and state = 0 and due_at <= ?2
        and (due_at > ?3 or (due_at = ?3 and id > ?4)) and bucket >= ?5 and bucket < ?6
      order by due_at, id limit ?7",
@@ -309,7 +320,7 @@ async fn record(
     at: Timestamp,
 ) -> Result<()> {
     let mut rows: Vec<Vec<Param>> = Vec::with_capacity(finished.len());
-    let mut events: Vec<DeliveryEvent> = Vec::new();
+    let mut events: Vec<DeliveryEvent> = Vec::with_capacity(finished.len());
     let mut bounced: Vec<(String, String)> = Vec::new();
     for one in finished {
         let event = |name: &'static str, properties: serde_json::Value| DeliveryEvent {
@@ -324,10 +335,11 @@ async fn record(
         let (state, reason, reply, due_at) = match one.attempt {
             Attempt::Sent { reply } => {
                 events.push(event("message_sent", serde_json::json!({"channel": "email"})));
-                (DeliveryState::Sent, None, Some(reply), at)
+                (DeliveryState::Sent, one.repeats, Some(reply), at)
             }
             Attempt::Retry { reply, at } => {
-                (DeliveryState::Due, Some("deferred".to_owned()), Some(reply), at)
+                let reason = one.repeats.unwrap_or_else(|| "deferred".to_owned());
+                (DeliveryState::Due, Some(reason), Some(reply), at)
             }
             Attempt::Failed { reason, reply } => {
                 let properties = serde_json::json!({"reason": reason, "reply": reply});
@@ -358,10 +370,15 @@ async fn record(
         column("due_at", ColumnType::BigInt),
         column("finished_at", ColumnType::BigInt),
     ];
-    update_many(tx, "deliveries", &KEY, &set, &rows, "t.state = 2", "").await?;
+    let recorded =
+        update_many(tx, "deliveries", &KEY, &set, &rows, "t.state = 2", "customer_id").await?;
     for (address, reply) in bounced {
         suppress(tx, &address, SuppressionReason::HardBounce, &reply, at).await?;
     }
+    // A step that is tried again because its commit was never answered may be on disk already.
+    let recorded: HashSet<CustomerId> =
+        recorded.iter().map(|row| row.uuid(0).map(CustomerId)).collect::<Result<_>>()?;
+    events.retain(|event| recorded.contains(&event.customer));
     record_delivery_events(tx, &events).await
 }
 
@@ -392,7 +409,8 @@ pub(crate) async fn suppress(
 }
 
 /// Commits the start of messages: gives those that may really go now. One that was called off,
-/// cancelled or paused since it was read is not among them.
+/// cancelled or paused since it was read is not among them. Called again with the same `at`, because
+/// its commit was never answered, it gives the same.
 async fn start(
     tx: &mut Tx,
     campaign: i32,
@@ -424,8 +442,12 @@ async fn start(
         column("address", ColumnType::Text),
         column("attempts", ColumnType::BigInt),
     ];
+    let startable = match tx.dialect() {
+        Dialect::Sqlite => "t.state = 0 or (t.state = 2 and t.started_at = ?4)",
+        Dialect::Postgres => "t.state = 0 or (t.state = 2 and t.started_at = u.c4)",
+    };
     let started =
-        update_many(tx, "deliveries", &KEY, &set, &rows, "t.state = 0", "customer_id").await?;
+        update_many(tx, "deliveries", &KEY, &set, &rows, startable, "customer_id").await?;
     let started: HashSet<CustomerId> =
         started.iter().map(|row| row.uuid(0).map(CustomerId)).collect::<Result<_>>()?;
     Ok(started)
@@ -513,7 +535,7 @@ impl Workspace {
                 let (low, high) = buckets(tx.dialect(), &shard);
                 let (state, reason) = match class {
                     MessageClass::Marketing => (DeliveryState::Uncertain, "crash"),
-                    MessageClass::Transactional => (DeliveryState::Due, "resent_after_crash"),
+                    MessageClass::Transactional => (DeliveryState::Due, RESENT_AFTER_CRASH),
                 };
                 let params = crate::params![campaign, state.number(), reason, at, low, high];
                 tx.execute(&RECOVER, params).await
@@ -562,7 +584,8 @@ impl Workspace {
     }
 
     /// One step of a sender, in one commit: records how messages ended, then starts others. Gives
-    /// the customers whose message may go now.
+    /// the customers whose message may go now. A step whose commit was never answered may be tried
+    /// again with the same `at`: it then does what it has not done.
     pub async fn step_deliveries(
         &self,
         job: &Job,
@@ -809,6 +832,9 @@ async fn with_customers(
             customer,
             attempts: row.small(2)?,
             due_at: row.time(3)?,
+            repeats: row.opt_text(4)?.filter(|reason| {
+                [RESENT, RESENT_AFTER_CRASH, RESENT_UNANSWERED].contains(&reason.as_str())
+            }),
         });
     }
     Ok(due)

@@ -406,6 +406,9 @@ impl Workspace {
         let schema = chunk.changes.schema().clone();
         let mut how = Applying { schema, at, judge: false, system_ids };
         let (job, chunk) = (job.clone(), chunk.clone());
+        if crate::test_bug("advance-before-apply") {
+            self.skip_chunk(id, chunk.to.clone()).await?;
+        }
         let (advance, unused) = self
             .write(Priority::Bulk, move |tx| {
                 Box::pin(async move {
@@ -416,6 +419,17 @@ impl Workspace {
             .await?;
         self.return_system_ids(unused);
         Ok(advance)
+    }
+
+    /// The bug of a counter-test: the position moves in a commit of its own.
+    async fn skip_chunk(&self, id: ImportId, to: String) -> Result<()> {
+        self.write(Priority::Bulk, move |tx| {
+            Box::pin(async move {
+                let text = "update {s}imports set position = ?2 where id = ?1";
+                tx.execute_text(text, crate::params![id, to]).await.map(|_| ())
+            })
+        })
+        .await
     }
 
     /// Ends an import badly. Rows that were applied stay.
@@ -514,7 +528,7 @@ async fn advance(
     if state != ImportState::Running {
         return Ok(Advance::Stopped(state));
     }
-    if row.text(2)? != chunk.from {
+    if row.text(2)? != chunk.from && !crate::test_bug("advance-before-apply") {
         return Err(Error::Conflict("the import does not stand where the chunk begins".into()));
     }
     let outcomes = apply_ready(tx, how, &chunk.changes).await?;

@@ -39,9 +39,11 @@ pub use error::{Error, Result};
 pub use store::{Home, Store};
 pub use workspace::Workspace;
 
-/// For the counter-tests of the crash harness only: with `TIDINGS_TEST_BUG=no-fencing` a holder
-/// that lost its lease writes all the same, and the harness must notice.
-pub(crate) fn fencing_is_off() -> bool {
-    static OFF: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *OFF.get_or_init(|| std::env::var("TIDINGS_TEST_BUG").is_ok_and(|bug| bug == "no-fencing"))
+/// For the counter-tests of the crash harness only: whether `TIDINGS_TEST_BUG` names this bug, which
+/// the harness must then notice. There are three: `no-fencing`, where a holder that lost its lease
+/// writes all the same; `commit-after-send`, where a message leaves before its start is committed;
+/// `advance-before-apply`, where an import moves on before its rows are on disk.
+pub fn test_bug(name: &str) -> bool {
+    static BUG: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    BUG.get_or_init(|| std::env::var("TIDINGS_TEST_BUG").ok()).as_deref() == Some(name)
 }

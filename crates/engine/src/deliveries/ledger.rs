@@ -82,8 +82,9 @@ async fn commit(
 ) -> Option<HashSet<CustomerId>> {
     let key = (run.campaign.number, run.campaign.id);
     let mut pause_ms = 50;
+    // One time for all tries: by it the store knows a step that is on disk although nobody said so.
+    let at = run.ctx.now();
     for _ in 0..40 {
-        let at = run.ctx.now();
         let step = run.ctx.workspace.step_deliveries(
             &run.job,
             key,

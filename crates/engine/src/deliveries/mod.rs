@@ -18,7 +18,7 @@ use tidings_domain::campaign::CampaignState;
 use tidings_domain::{DeliveryId, Timestamp};
 use tidings_store::Error as StoreError;
 use tidings_store::campaigns::{Campaign, Shard};
-use tidings_store::jobs::{Job, Next};
+use tidings_store::jobs::{Job, Next, lease_secs};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
@@ -29,8 +29,10 @@ use crate::{Ctx, Error, Result};
 const READ: usize = 500;
 /// How long to wait before looking again where sending is held up from outside.
 const HELD_UP_SECS: i64 = 3;
-/// How often a lease is renewed while nothing is written.
-const RENEW: Duration = Duration::from_secs(8);
+/// How often a lease is renewed while nothing is written: about four times while it lasts.
+fn renew_every() -> Duration {
+    Duration::from_millis(lease_secs().unsigned_abs() * 270)
+}
 
 /// What the workers of a shard share.
 pub(crate) struct Run {
@@ -206,7 +208,7 @@ async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
 async fn renew(run: Arc<Run>, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(RENEW) => {}
+            () = tokio::time::sleep(renew_every()) => {}
             _ = stop.changed() => {}
         }
         if *stop.borrow() {
@@ -218,7 +220,7 @@ async fn renew(run: Arc<Run>, mut stop: watch::Receiver<bool>) {
             return;
         }
         if *stop.borrow() {
-            tokio::time::sleep(RENEW).await;
+            tokio::time::sleep(renew_every()).await;
         }
     }
 }

@@ -8,7 +8,7 @@ use rand::RngExt;
 use tidings_channels::email::mime::{self, Mailbox, Unsubscribe};
 use tidings_channels::email::{BounceClass, Envelope, Lease, Outcome, Refusal};
 use tidings_domain::campaign::{MessageClass, SkipReason, retry_after_secs};
-use tidings_store::deliveries::{Attempt, DueDelivery, Finished, Starting};
+use tidings_store::deliveries::{Attempt, DueDelivery, Finished, RESENT_UNANSWERED, Starting};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -86,6 +86,10 @@ async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
     // How many deliveries this worker has dealt with but not yet recorded.
     let mut unrecorded = 0;
     loop {
+        if finished.is_none() {
+            // What was skipped or called off is dealt with; nobody may wait for it while we do.
+            settle(&open, &mut unrecorded);
+        }
         let next = take(&items, finished.is_some()).await;
         let Some(delivery) = next.delivery else {
             ledger.step(finished.take(), None).await;
@@ -122,7 +126,7 @@ async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
             address: ready.address.clone(),
             attempts: ready.delivery.attempts + 1,
         };
-        let late_commit = commits_late();
+        let late_commit = tidings_store::test_bug("commit-after-send");
         let may_go = late_commit || ledger.step(finished.take(), Some(starting.clone())).await;
         if may_go {
             let envelope = Envelope { return_path: &ready.return_path, recipient: &ready.address };
@@ -225,6 +229,7 @@ async fn skip(run: &Run, delivery: DueDelivery, reason: String, detail: String) 
 /// What an outcome on the wire means for the delivery.
 fn judge(run: &Run, ready: Ready, outcome: Outcome) -> Finished {
     let attempts = ready.delivery.attempts + 1;
+    let mut repeats = ready.delivery.repeats;
     let attempt = match outcome {
         Outcome::Sent { reply, .. } => {
             metrics::counter!("tidings_messages_sent_total").increment(1);
@@ -233,6 +238,11 @@ fn judge(run: &Run, ready: Ready, outcome: Outcome) -> Finished {
         Outcome::Refused(refusal) if refusal.permanent => refused(refusal),
         Outcome::Refused(refusal) => retry(run, attempts, refusal.reply),
         Outcome::Failed { reason, .. } => retry(run, attempts, reason),
+        Outcome::Unknown { reason } if run.campaign.class == MessageClass::Transactional => {
+            // Rather twice than never: the Message-ID is the same, and the delivery says so.
+            repeats = Some(RESENT_UNANSWERED.to_owned());
+            retry(run, attempts, reason)
+        }
         Outcome::Unknown { reason } => Attempt::Unknown { reason },
     };
     Finished {
@@ -240,6 +250,7 @@ fn judge(run: &Run, ready: Ready, outcome: Outcome) -> Finished {
         customer: ready.delivery.customer.id,
         address: ready.address,
         attempt,
+        repeats,
     }
 }
 
@@ -262,11 +273,4 @@ fn retry(run: &Run, attempts: i32, reply: String) -> Attempt {
         }
         None => Attempt::Failed { reason: "gave_up".to_owned(), reply },
     }
-}
-
-/// For the counter-test of the crash harness only: with `TIDINGS_TEST_BUG=commit-after-send` a
-/// message leaves before its start is committed, and the harness must notice.
-fn commits_late() -> bool {
-    static LATE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *LATE.get_or_init(|| std::env::var("TIDINGS_TEST_BUG").is_ok_and(|b| b == "commit-after-send"))
 }

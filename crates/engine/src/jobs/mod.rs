@@ -40,6 +40,15 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     }
 }
 
+/// Makes the jobs due that a crash of this program left running, instead of waiting for their
+/// leases. Call it before [`run`], and only where no other process can be at work on the data.
+pub async fn take_over(hub: &Arc<Hub>) -> Result<()> {
+    for row in hub.store.system.workspaces().await? {
+        hub.store.workspace(row.id).await?.release_all_jobs().await?;
+    }
+    Ok(())
+}
+
 /// Looks for due jobs and runs them until told to stop; then finishes what is in hand.
 pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     let mut running: JoinSet<()> = JoinSet::new();
@@ -159,10 +168,27 @@ async fn run_claimed(ctx: &Ctx, job: Job, stop: &watch::Receiver<bool>) {
         Next::Again(at) => *at,
         _ => ctx.now(),
     };
-    if let Err(error) = ctx.workspace.let_go_of_job(&job, next, error).await {
-        tracing::warn!(%error, kind = job.kind, "let go of job");
-    }
+    let_go(ctx, &job, next, error).await;
     ctx.hub.wake(ctx.workspace.row.id, due);
+}
+
+/// Lets go of a job. A database that is away is waited for, because the job would else rest until
+/// its lease lapses.
+async fn let_go(ctx: &Ctx, job: &Job, next: Next, error: Option<String>) {
+    let mut pause_ms = 50;
+    loop {
+        match ctx.workspace.let_go_of_job(job, next.clone(), error.clone()).await {
+            Ok(()) => return,
+            Err(StoreError::Unavailable(_)) if pause_ms < 10_000 => {
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+                pause_ms = pause_ms * 3 / 2;
+            }
+            Err(error) => {
+                tracing::warn!(%error, kind = job.kind, "let go of job");
+                return;
+            }
+        }
+    }
 }
 
 /// Counts a write that was turned away because the lease had gone, and says so.

@@ -117,6 +117,18 @@ impl Sending {
         class: MessageClass,
         rule: Option<serde_json::Value>,
     ) -> CampaignId {
+        let body = "Hi {{ customer.name }}, <a href=\"https://shop.example/?a=1&amp;b=2\">look</a> \
+                    <a href=\"{{ unsubscribe_url }}\">stop</a>";
+        self.campaign_saying(body, class, rule).await
+    }
+
+    /// A draft whose mail has this body.
+    pub async fn campaign_saying(
+        &self,
+        body: &str,
+        class: MessageClass,
+        rule: Option<serde_json::Value>,
+    ) -> CampaignId {
         let name = format!("n{}", uuid::Uuid::now_v7());
         let segment = match rule {
             Some(rule) => Some(segments::create(&self.ctx, &name, &rule).await.expect("a segment")),
@@ -125,9 +137,7 @@ impl Sending {
         let template = TemplateDraft {
             name: name.clone(),
             subject: "Hello {{ customer.name }}".to_owned(),
-            html: "<body>Hi {{ customer.name }}, <a href=\"https://shop.example/?a=1&amp;b=2\">look</a> \
-                   <a href=\"{{ unsubscribe_url }}\">stop</a></body>"
-                .to_owned(),
+            html: format!("<body>{body}</body>"),
             text: String::new(),
         };
         let template = templates::create(&self.ctx, template).await.expect("a template");

@@ -6,7 +6,10 @@ use tidings_store::jobs::Next;
 use crate::home::TestStore;
 use crate::on_every_engine;
 
-on_every_engine!(a_job_is_claimed_once_and_comes_back_when_let_go,);
+on_every_engine!(
+    a_job_is_claimed_once_and_comes_back_when_let_go,
+    jobs_of_a_dead_holder_are_due_at_once_and_it_is_fenced,
+);
 
 async fn a_job_is_claimed_once_and_comes_back_when_let_go(test: TestStore) {
     let (one, other) = (NodeId::generate(), NodeId::generate());
@@ -32,4 +35,17 @@ async fn a_job_is_claimed_once_and_comes_back_when_let_go(test: TestStore) {
     assert!(test.workspace.next_due_job().await.unwrap().is_some());
     test.workspace.let_go_of_job(&last, Next::Done, None).await.unwrap();
     assert_eq!(test.workspace.next_due_job().await.unwrap(), None);
+}
+
+async fn jobs_of_a_dead_holder_are_due_at_once_and_it_is_fenced(test: TestStore) {
+    let (dead, heir) = (NodeId::generate(), NodeId::generate());
+    test.workspace.add_job("judge", "1", Timestamp::now()).await.unwrap();
+    let held = test.workspace.claim_job(dead).await.unwrap().expect("a due job");
+    test.workspace.release_all_jobs().await.unwrap();
+    let taken = test.workspace.claim_job(heir).await.unwrap().expect("the job is due again");
+    assert_eq!((taken.id, taken.epoch > held.epoch), (held.id, true));
+    // The holder was not dead after all, but it can renew nothing.
+    let late = test.workspace.hold_job(&held).await;
+    assert!(matches!(late, Err(tidings_store::Error::Fenced)), "{late:?}");
+    test.workspace.hold_job(&taken).await.unwrap();
 }

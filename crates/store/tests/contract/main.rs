@@ -4,6 +4,7 @@
 mod archive;
 mod changes;
 mod database;
+mod deliveries;
 mod home;
 mod imports;
 mod jobs;
