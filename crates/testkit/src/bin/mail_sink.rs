@@ -1,7 +1,7 @@
 //! `mail-sink`: a mail server for tests and benches that runs beside the hub as its own process.
 //!
 //! It prints `listening on 127.0.0.1:PORT` first and `total N mails, B bytes` last (on SIGTERM or
-//! Ctrl-C), and with `--fast` a line of totals each second.
+//! Ctrl-C), and with `--fast` a line of totals each second, or more often with `--every`.
 
 use std::{
     io::{Write, stdout},
@@ -27,6 +27,9 @@ struct Options {
     /// Print totals each second.
     #[arg(long)]
     fast: bool,
+    /// Milliseconds between two such lines.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
+    every: u64,
     /// `PATTERN=ACTION` by the recipient's local part, e.g. `bounce*=rcpt:550 5.1.1 no such user`,
     /// `slow*=later:2`, `*=hang:dot`. May be given several times; the first that fits decides.
     #[arg(long = "rule", value_parser = rule)]
@@ -61,12 +64,12 @@ async fn main() -> anyhow::Result<()> {
     say(&format!("listening on {}", sink.addr()));
 
     let mut term = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut every_second = tokio::time::interval(Duration::from_secs(1));
+    let mut again = tokio::time::interval(Duration::from_millis(options.every));
     loop {
         tokio::select! {
             _ = term.recv() => break,
             _ = tokio::signal::ctrl_c() => break,
-            _ = every_second.tick(), if options.fast => say(&totals("so far", &sink)),
+            _ = again.tick(), if options.fast => say(&totals("so far", &sink)),
         }
     }
     say(&totals("total", &sink));

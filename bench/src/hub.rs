@@ -1,0 +1,193 @@
+//! The real thing: the hub's own program with a data folder or a database of its own, driven as
+//! its users drive it, by commands and over HTTP.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value as Json, json};
+
+use crate::http::{Connection, request};
+use crate::people::ATTRIBUTES;
+use crate::process::{Background, Ran, free_port, run};
+use crate::{host, process};
+
+/// The name of the one workspace that benches work in.
+pub const WORKSPACE: &str = "bench";
+
+/// Where a hub keeps its data, and what it is told at its start.
+#[derive(Clone)]
+pub struct Place {
+    pub folder: PathBuf,
+    /// A PostgreSQL database instead of SQLite in the folder.
+    pub database: Option<String>,
+    pub smtp: Option<String>,
+}
+
+impl Place {
+    pub fn sqlite(name: &str) -> anyhow::Result<Place> {
+        Ok(Place { folder: host::fresh(name)?, database: None, smtp: None })
+    }
+
+    /// The hub's program with the settings of this place.
+    pub async fn command(&self, arguments: &[&str]) -> anyhow::Result<Ran> {
+        let mut all: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        all.extend(self.settings());
+        run(&program(), &all).await
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let mut settings = vec!["--data-dir".to_owned(), self.folder.display().to_string()];
+        if let Some(url) = &self.database {
+            settings.extend(["--database-url".to_owned(), url.clone()]);
+        }
+        settings
+    }
+
+    /// The file of the workspace on SQLite.
+    pub fn file(&self) -> PathBuf {
+        self.folder.join("workspaces/w1.db")
+    }
+
+    /// Makes the workspace, a token for it and the attributes of the generated customers.
+    pub async fn prepare(&self) -> anyhow::Result<String> {
+        self.command(&["workspace", "create", WORKSPACE]).await.context("make a workspace")?;
+        let scopes = ["customers:read", "customers:write", "imports", "segments", "templates"];
+        let mut arguments = vec!["token", "create", "--workspace", WORKSPACE];
+        for scope in scopes.into_iter().chain(["campaigns", "admin"]) {
+            arguments.extend(["--scope", scope]);
+        }
+        let token = self.command(&arguments).await.context("make a token")?.output;
+        let token = token.trim().to_owned();
+        let hub = Hub::start(self, &token).await?;
+        let mut api = hub.api().await?;
+        for (name, kind, scale) in ATTRIBUTES {
+            let mut attribute = json!({"name": name, "kind": kind});
+            if let Some(scale) = scale {
+                attribute["scale"] = scale.into();
+            }
+            api.post("/v1/attributes", &attribute).await?;
+        }
+        hub.process.stop().await?;
+        Ok(token)
+    }
+
+    /// Imports a file by command.
+    pub async fn import(&self, file: &Path) -> anyhow::Result<Ran> {
+        let file = file.display().to_string();
+        self.command(&["import", &file, "--workspace", WORKSPACE]).await.context("import")
+    }
+}
+
+/// The hub's program, built beside this one.
+pub fn program() -> PathBuf {
+    host::programs().join("tidings")
+}
+
+/// A hub that serves.
+pub struct Hub {
+    pub process: Background,
+    pub address: String,
+    pub token: String,
+    /// From the start of the process until it said that it is ready.
+    pub ready_after: Duration,
+}
+
+impl Hub {
+    /// Starts the hub and waits until it is ready.
+    pub async fn start(place: &Place, token: &str) -> anyhow::Result<Hub> {
+        let port = free_port()?;
+        let address = format!("127.0.0.1:{port}");
+        let mut arguments = vec!["serve".to_owned()];
+        arguments.extend(place.settings());
+        arguments.extend(["--listen".to_owned(), address.clone()]);
+        if let Some(url) = &place.smtp {
+            arguments.extend(["--smtp-url".to_owned(), url.clone()]);
+        }
+        let log = place.folder.join("bench-hub.log");
+        let started = Instant::now();
+        let mut process = Background::start(&program(), &arguments, &log)?;
+        let ready = request("GET", "/readyz", "", "");
+        loop {
+            if let Ok(mut connection) = Connection::open(&address).await
+                && connection.call(&ready).await.is_ok_and(|answer| answer.status == 200)
+            {
+                break;
+            }
+            if !process.runs() || started.elapsed() > Duration::from_secs(60) {
+                bail!("the hub did not come up; see {}", log.display());
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let ready_after = started.elapsed();
+        Ok(Hub { process, address, token: token.to_owned(), ready_after })
+    }
+
+    pub async fn api(&self) -> anyhow::Result<Api> {
+        let connection = Connection::open(&self.address).await?;
+        Ok(Api { connection, token: self.token.clone() })
+    }
+}
+
+/// The hub's API over one connection.
+pub struct Api {
+    connection: Connection,
+    token: String,
+}
+
+impl Api {
+    pub async fn post(&mut self, path: &str, body: &Json) -> anyhow::Result<Json> {
+        self.call("POST", path, &body.to_string()).await
+    }
+
+    pub async fn get(&mut self, path: &str) -> anyhow::Result<Json> {
+        self.call("GET", path, "").await
+    }
+
+    async fn call(&mut self, method: &str, path: &str, body: &str) -> anyhow::Result<Json> {
+        let answer = self.connection.call(&request(method, path, &self.token, body)).await?;
+        if !(200..300).contains(&answer.status) {
+            let text = String::from_utf8_lossy(answer.body);
+            bail!("{method} {path}: {} {text}", answer.status);
+        }
+        match answer.body {
+            [] => Ok(Json::Null),
+            body => serde_json::from_slice(body).with_context(|| format!("read {method} {path}")),
+        }
+    }
+}
+
+/// A mail sink in a process of its own.
+pub struct Sink {
+    process: process::Background,
+    pub address: String,
+}
+
+impl Sink {
+    /// Starts the sink; with a log it writes down each mail before it takes it.
+    pub async fn start(log: Option<&Path>) -> anyhow::Result<Sink> {
+        let mut arguments: Vec<String> = ["--fast", "--every", "5"].map(str::to_owned).to_vec();
+        if let Some(log) = log {
+            arguments.extend(["--log".to_owned(), log.display().to_string()]);
+        }
+        let errors = host::scratch().join("bench-sink.log");
+        let program = host::programs().join("mail-sink");
+        let mut process = process::Background::start(&program, &arguments, &errors)?;
+        let line = process.line().await.context("start the sink")?;
+        let address = line.trim_start_matches("listening on ").to_owned();
+        Ok(Sink { process, address })
+    }
+
+    /// What it has counted: mails and their bytes, as of some milliseconds ago.
+    pub async fn count(&mut self) -> anyhow::Result<(u64, u64)> {
+        let line = self.process.line().await?;
+        let mut numbers = line
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|text| !text.is_empty())
+            .map(str::parse::<u64>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(mails)), Some(Ok(bytes))) => Ok((mails, bytes)),
+            _ => bail!("the sink said {line}"),
+        }
+    }
+}
