@@ -253,7 +253,7 @@ impl Workspace {
                     Dialect::Postgres => &CLAIM_OF_POSTGRES,
                 };
                 let [one, two, three] = kinds;
-                let until = now.plus_secs(LEASE_SECS);
+                let until = now.plus_secs(lease_secs());
                 let params = crate::params![node, now, until, one, two, three];
                 tx.first(sql, params).await?.as_ref().map(job).transpose()
             })

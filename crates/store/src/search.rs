@@ -32,7 +32,7 @@ static PREFIX_POSTGRES: Sql = Sql::fan_out(
        order by value limit ?4) i
      order by i.value limit ?4",
 );
-pub(crate) static SQL: &[&Sql] = &[&PREFIX_POSTGRES, &COUNTS];
+pub(crate) static SQL: &[&Sql] = &[&PREFIX_POSTGRES];
 
 const KINDS: [IdentityKind; 3] =
     [IdentityKind::ExternalId, IdentityKind::Email, IdentityKind::Phone];
