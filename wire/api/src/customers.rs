@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::call::{Call, ReadCustomers, WriteCustomers};
 use crate::errors::{Problem, Result};
-use crate::input::{Incoming, Path, Query, parse};
+use crate::input::{Incoming, Path, Query, object, parse};
 use crate::many::{ManyDone, as_lines, ndjson, receive};
 use crate::paging::{List, checked_limit, place};
 use crate::tables::ModeQuery;
@@ -192,7 +192,7 @@ pub async fn upsert(
     body: Incoming,
 ) -> Result<Response> {
     let mode = query.mode.into();
-    let read = move |item: &[u8]| Ok(customer(parse::<CustomerInput>(item)?, mode));
+    let read = move |item: &[u8]| Ok(customer(object::<CustomerInput>(item)?, mode));
     receive(call.ctx, body, Box::new(read)).await
 }
 

@@ -4,7 +4,7 @@ use axum::response::Response;
 
 use crate::call::{Call, WriteCustomers};
 use crate::errors::Result;
-use crate::input::{Incoming, parse};
+use crate::input::{Incoming, object};
 use crate::many::{ManyDone, receive};
 use crate::translate::{Done, EventInput, event};
 
@@ -21,5 +21,5 @@ use crate::translate::{Done, EventInput, event};
         (status = 201, body = Done, description = "A new event"),
     ))]
 pub async fn record(call: Call<WriteCustomers>, body: Incoming) -> Result<Response> {
-    receive(call.ctx, body, Box::new(|item| event(parse::<EventInput>(item)?))).await
+    receive(call.ctx, body, Box::new(|item| event(object::<EventInput>(item)?))).await
 }

@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::errors::{FieldProblem, Problem, Result};
 
@@ -20,6 +20,16 @@ pub const SMALL_BODY: usize = 1024 * 1024;
 /// Reads JSON. A text that is no JSON is 400, JSON of another shape is 422 with the field's path.
 pub fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
+}
+
+/// Reads a JSON object. A list of its values in their order, which serde would take too, is refused.
+pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|first| *first != b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    {
+        return Err(Problem::field("", "invalid_type", "expected an object"));
+    }
+    parse(bytes)
 }
 
 /// Reads again, slowly, to find out which field is wrong.
@@ -60,7 +70,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
         if content_type(request.headers()) != Some("application/json") {
             return Err(unsupported("application/json"));
         }
-        Ok(Input(parse(&whole_body(request, state).await?)?))
+        Ok(Input(object(&whole_body(request, state).await?)?))
     }
 }
 
@@ -72,7 +82,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalI
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
         let body = whole_body(request, state).await?;
-        Ok(OptionalInput(if body.is_empty() { T::default() } else { parse(&body)? }))
+        Ok(OptionalInput(if body.is_empty() { T::default() } else { object(&body)? }))
     }
 }
 
@@ -187,7 +197,7 @@ mod tests {
 
     #[track_caller]
     fn check(body: &str, status: u16, code: &str, path: &str) {
-        let problem = parse::<Outer>(body.as_bytes()).unwrap_err();
+        let problem = object::<Outer>(body.as_bytes()).unwrap_err();
         let field = problem.errors.first();
         let (found_code, found_path) = match field {
             Some(field) => (field.code, field.path.as_str()),
@@ -207,6 +217,8 @@ mod tests {
         check(r#"{"inner":[{"size":1e400}]}"#, 400, "invalid_json", "");
         check(r#"{"inner":[{"size":"\ud800"}]}"#, 400, "invalid_json", "");
         check("[1]", 422, "invalid_type", "");
+        check("[[]]", 422, "invalid_type", "");
+        check("null", 422, "invalid_type", "");
         check(r#"{"inner":[{"size":1},{"size":"x"}]}"#, 422, "invalid_type", "inner[1].size");
         check(r#"{"inner":[{"size":256}]}"#, 422, "invalid_type", "inner[0].size");
         check(r#"{"inner":[{"size":1,"colour":2}]}"#, 422, "unknown_field", "inner[0].colour");

@@ -7,6 +7,7 @@ mod attributes;
 mod call;
 mod campaigns;
 mod customers;
+mod docs;
 mod errors;
 mod events;
 mod groups;
@@ -28,13 +29,13 @@ mod tokens;
 mod translate;
 mod users;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::header;
-use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
 use tidings_engine::Hub;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -109,14 +110,16 @@ fn contents() -> OpenApiRouter<Api> {
 /// The API's routes over a hub.
 pub fn router(hub: Arc<Hub>) -> Router {
     let api = Api { hub };
-    let (routes, document) = contents().split_for_parts();
-    let document = Arc::new(document);
+    let (routes, _) = contents().split_for_parts();
     routes
-        .route("/v1/openapi.json", get(move || show_document(document)))
+        .route("/v1/openapi.json", get(show_document))
+        .route("/v1/{*rest}", any(not_found))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
         .layer(axum::middleware::from_fn_with_state(api.clone(), idempotency::layer))
+        .layer(axum::middleware::map_response(not_stored))
         .method_not_allowed_fallback(wrong_method)
         .with_state(api)
+        .merge(docs::router())
 }
 
 /// The OpenAPI document.
@@ -124,9 +127,17 @@ pub fn document() -> OpenApi {
     openapi::complete(contents().into_openapi())
 }
 
-async fn show_document(document: Arc<OpenApi>) -> impl IntoResponse {
-    let text = openapi::complete(OpenApi::clone(&document)).to_json().unwrap_or_default();
+async fn show_document() -> impl IntoResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| document().to_json().unwrap_or_default()).as_str();
     ([(header::CONTENT_TYPE, "application/json")], text)
+}
+
+/// Answers hold personal data, so nothing on the way may keep them.
+async fn not_stored(mut response: Response) -> Response {
+    let value = HeaderValue::from_static("no-store");
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(value);
+    response
 }
 
 async fn wrong_method() -> Problem {
@@ -134,7 +145,7 @@ async fn wrong_method() -> Problem {
     Problem::new(status, "wrong_method", "this path does not take this method")
 }
 
-/// What is not there, for paths under `/v1`.
-pub async fn not_found() -> Problem {
+/// What is not there.
+async fn not_found() -> Problem {
     Problem::not_found("this path")
 }

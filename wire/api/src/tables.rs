@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::attributes::{Attribute, AttributeInput, attribute};
 use crate::call::{Call, ReadCustomers, WriteCustomers};
 use crate::errors::{Problem, Result};
-use crate::input::{Incoming, Input, Path, Query, parse};
+use crate::input::{Incoming, Input, Path, Query, object};
 use crate::many::{ManyDone, receive};
 use crate::paging::List;
 use crate::translate::{ModeInput, RecordInput, record};
@@ -136,6 +136,6 @@ pub async fn upsert_records(
 ) -> Result<Response> {
     one(&call, &name).await?;
     let mode = query.mode.into();
-    let read = move |item: &[u8]| record(parse::<RecordInput>(item)?, &name, mode);
+    let read = move |item: &[u8]| record(object::<RecordInput>(item)?, &name, mode);
     receive(call.ctx, body, Box::new(read)).await
 }
