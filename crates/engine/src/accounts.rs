@@ -123,10 +123,13 @@ impl Caller {
     }
 }
 
+/// Looked-up tokens by their hash, with when they were; `None` for one that does not exist.
+type KnownTokens = HashMap<[u8; 32], (Instant, Option<TokenRow>)>;
+
 /// What the hub remembers of accounts between calls.
 pub struct Accounts {
     /// Tokens by hash, as they stood a few seconds ago at most.
-    tokens: Mutex<HashMap<[u8; 32], (Instant, Option<TokenRow>)>>,
+    tokens: Mutex<KnownTokens>,
     /// When the last use of a token was written down.
     touched: Mutex<HashMap<TokenId, Timestamp>>,
     attempts: attempts::Attempts,

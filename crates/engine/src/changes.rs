@@ -81,13 +81,11 @@ async fn gather(workspace: Arc<Workspace>, mut requests: mpsc::Receiver<Request>
 async fn write(workspace: &Workspace, mut group: Vec<Request>) {
     let at = group.iter().map(|request| request.at).max().unwrap_or_default();
     let lengths: Vec<usize> = group.iter().map(|request| request.changes.len()).collect();
-    if let [only] = group.as_mut_slice() {
-        let changes = std::mem::take(&mut only.changes);
-        let result = retried(workspace, changes, at).await;
-        for request in group {
-            let _ = request.caller.send(result);
-            return;
-        }
+    if group.len() == 1
+        && let Some(only) = group.pop()
+    {
+        let result = retried(workspace, only.changes, at).await;
+        let _ = only.caller.send(result);
         return;
     }
     let all: Vec<Change> =

@@ -246,7 +246,9 @@ mod tests {
         for path in document["paths"].as_object().unwrap().keys() {
             assert!(page.contains(&format!("<code>{path}</code>")), "{path}");
         }
-        assert!(!page.contains("style=") && !page.contains("<script>") && !page.contains("onclick"));
+        assert!(
+            !page.contains("style=") && !page.contains("<script>") && !page.contains("onclick")
+        );
         assert!(!page.contains("http://") && !page.contains("https://"));
     }
 

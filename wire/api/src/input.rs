@@ -25,7 +25,8 @@ pub fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
 /// Reads a JSON object. A list of its values in their order, which serde would take too, is refused.
 pub fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first.is_some_and(|first| *first != b'{') && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    if first.is_some_and(|first| *first != b'{')
+        && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
     {
         return Err(Problem::field("", "invalid_type", "expected an object"));
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rand::RngExt;
 use tidings_channels::email::mime::{self, Mailbox, Unsubscribe};
 use tidings_channels::email::{BounceClass, Envelope, Lease, Outcome, Refusal};
+use tidings_domain::CustomerId;
 use tidings_domain::campaign::{MessageClass, SkipReason, retry_after_secs};
 use tidings_store::deliveries::{Attempt, DueDelivery, Finished, RESENT_UNANSWERED, Starting};
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -106,8 +107,8 @@ async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
         }
         let ready = match make(&run, delivery) {
             Ok(ready) => ready,
-            Err((delivery, reason, detail)) => {
-                skip(&run, delivery, reason, detail).await;
+            Err(skipped) => {
+                skip(&run, *skipped).await;
                 continue;
             }
         };
@@ -171,22 +172,35 @@ async fn take(items: &Items, in_hurry: bool) -> Taken {
     }
 }
 
-/// Renders and builds the mail, or says why not: the reason's name and the detail.
-fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, (DueDelivery, String, String)> {
+/// A delivery that is not sent: the reason's name and the detail.
+struct Skipped {
+    customer: CustomerId,
+    reason: String,
+    detail: String,
+}
+
+impl Skipped {
+    fn new(delivery: &DueDelivery, reason: &str, detail: String) -> Box<Skipped> {
+        let customer = delivery.customer.id;
+        Box::new(Skipped { customer, reason: reason.to_owned(), detail })
+    }
+}
+
+/// Renders and builds the mail, or says why not.
+fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
     let Some(address) = delivery.customer.email.clone() else {
-        return Err((delivery, SkipReason::NoAddress.name().to_owned(), String::new()));
+        return Err(Skipped::new(&delivery, SkipReason::NoAddress.name(), String::new()));
     };
-    let not_rendered =
-        |delivery, detail| Err((delivery, SkipReason::NotRendered.name().to_owned(), detail));
     let message = match run.maker.make(&delivery.customer) {
         Ok(message) => message,
         Err(NotRendered::Aborted(reason)) => {
-            return Err((delivery, "aborted".to_owned(), reason));
+            return Err(Skipped::new(&delivery, "aborted", reason));
         }
         Err(NotRendered::Failed(fault)) => {
             let place =
                 fault.place.map_or(String::new(), |(line, column)| format!(" {line}:{column}"));
-            return not_rendered(delivery, format!("{}{place}: {}", fault.path, fault.message));
+            let detail = format!("{}{place}: {}", fault.path, fault.message);
+            return Err(Skipped::new(&delivery, SkipReason::NotRendered.name(), detail));
         }
     };
     let sender = &run.campaign.sender;
@@ -210,12 +224,14 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, (DueDelivery, String,
     });
     match built {
         Ok(bytes) => Ok(Ready { delivery, address, return_path, bytes }),
-        Err(error) => not_rendered(delivery, error.to_string()),
+        Err(error) => {
+            Err(Skipped::new(&delivery, SkipReason::NotRendered.name(), error.to_string()))
+        }
     }
 }
 
-async fn skip(run: &Run, delivery: DueDelivery, reason: String, detail: String) {
-    let skipped = vec![(delivery.customer.id, reason, detail)];
+async fn skip(run: &Run, skipped: Skipped) {
+    let skipped = vec![(skipped.customer, skipped.reason, skipped.detail)];
     let number = run.campaign.number;
     let at = run.ctx.now();
     let done = run.ctx.workspace.skip_deliveries(&run.job, number, skipped, at).await;

@@ -119,7 +119,7 @@ impl Plan {
         };
         match &self.target {
             Target::Customers { id, names, match_by, attributes } => {
-                let id = id.as_ref().and_then(given).map(|text| customer_id(text)).transpose()?;
+                let id = id.as_ref().and_then(given).map(customer_id).transpose()?;
                 let [external_id, email, phone] =
                     names.each_ref().map(|name| name.as_ref().and_then(given).map(str::to_owned));
                 Ok(Change::UpsertCustomer(UpsertCustomer {

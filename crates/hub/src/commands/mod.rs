@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
+mod backup;
 mod demo;
 mod migrate;
 mod openapi;
 mod render;
+mod restore;
 mod segment;
 mod serve;
 mod token;
@@ -47,6 +49,10 @@ enum Command {
     Openapi,
     /// Bring the store up to this version
     Migrate,
+    /// Write everything into one archive, also while the hub runs
+    Backup(backup::Arguments),
+    /// Fill an empty hub from an archive, on either engine; sending is then paused
+    Restore(restore::Arguments),
 }
 
 pub async fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -62,5 +68,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Render(arguments) => render::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Migrate => migrate::run(config()?).await,
+        Command::Backup(arguments) => backup::run(config()?, arguments).await,
+        Command::Restore(arguments) => restore::run(config()?, arguments).await,
     }
 }

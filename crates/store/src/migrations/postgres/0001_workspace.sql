@@ -242,6 +242,8 @@ create table {s}deliveries (
 ) {hot deliveries bucket};
 create unique index deliveries_by_id on {s}deliveries (bucket, id);
 create index deliveries_by_state on {s}deliveries (campaign_number, state, due_at, id);
+-- An address that must not be written to is looked for among what has not been sent.
+create index deliveries_waiting on {s}deliveries (address) where state = 0;
 create index deliveries_by_customer on {s}deliveries (customer_id);
 
 -- Background work. A job is held under a lease whose epoch fences a holder that slept too long;

@@ -240,6 +240,8 @@ create table deliveries (
 ) without rowid;
 create unique index deliveries_by_id on deliveries (id);
 create index deliveries_by_state on deliveries (campaign_number, state, due_at, id);
+-- An address that must not be written to is looked for among what has not been sent.
+create index deliveries_waiting on deliveries (address) where state = 0;
 create index deliveries_by_customer on deliveries (customer_id);
 
 -- Background work. A job is held under a lease whose epoch fences a holder that slept too long;
