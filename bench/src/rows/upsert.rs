@@ -74,7 +74,7 @@ fn body(number: u64) -> String {
          \"newsletter\":{}}}}}",
         1_000 + number,
         number % 500,
-        number % 2 == 0
+        number.is_multiple_of(2)
     )
 }
 
