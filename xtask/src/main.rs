@@ -123,7 +123,9 @@ fn check_sources(root: &Path, faults: &mut Vec<String>) -> Result<()> {
             if text.contains("#[ignore") {
                 faults.push(format!("{place}: a test is switched off"));
             }
-            let in_store = place.starts_with("crates/store") || place.contains("/tests/");
+            let in_store =
+                ["crates/store", "crates/testkit"].iter().any(|at| place.starts_with(at))
+                    || place.contains("/tests/");
             let speaks_sql = ["rusqlite::", "tokio_postgres::"].iter().any(|w| text.contains(w));
             if speaks_sql && !in_store {
                 faults.push(format!("{place}: talks to a database outside the store"));

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::any;
 use tidings_engine::Hub;
 
 pub fn router(hub: &Arc<Hub>) -> Router {
@@ -11,5 +10,4 @@ pub fn router(hub: &Arc<Hub>) -> Router {
         .merge(tidings_wire_api::router(hub.clone()))
         .merge(tidings_wire_mail::router(hub.clone()))
         .merge(tidings_console::router())
-        .route("/v1/{*rest}", any(tidings_wire_api::not_found))
 }

@@ -109,7 +109,7 @@ pub async fn authenticate(
     Ok(Authenticated { ctx, caller })
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: impl header::AsHeaderName) -> Option<&'h str> {
+fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
