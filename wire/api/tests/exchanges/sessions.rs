@@ -1,0 +1,155 @@
+//! Signing in by the console: cookies, and calls that other sites make.
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::http::request::Builder;
+use serde_json::json;
+use tidings_engine::accounts::Role;
+
+use crate::home::{Answer, Engine, TestApi};
+
+const PASSWORD: &str = "correct horse";
+
+fn sign_in(mail: &str, password: &str) -> Request<Body> {
+    let body = json!({"mail": mail, "password": password}).to_string();
+    request("POST", "/v1/session").body(Body::from(body)).unwrap()
+}
+
+fn request(method: &str, path: &str) -> Builder {
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "hub.example")
+        .header("content-type", "application/json")
+}
+
+/// The cookie as the browser sends it back.
+fn cookie(answer: &Answer) -> String {
+    let cookie = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+async fn as_browser(api: &TestApi, role: Role) -> (String, String) {
+    let mail = format!("{}@example.com", role.name());
+    api.user(&mail, role).await;
+    let answer = api.send(sign_in(&mail, PASSWORD)).await;
+    assert_eq!(answer.status, 200);
+    let csrf = answer.json()["csrf"].as_str().unwrap().to_owned();
+    (cookie(&answer), csrf)
+}
+
+fn add_group(cookie: &str) -> Builder {
+    request("POST", "/v1/groups").header("cookie", cookie).header("tidings-workspace", "test")
+}
+
+const GROUP: &str = r#"{"name":"staff"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_needs_its_csrf_token_its_own_origin_and_its_workspace() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    let (cookie, csrf) = as_browser(&api, Role::Editor).await;
+    let build = |extra: &[(&str, &str)]| {
+        let mut builder = add_group(&cookie);
+        for (name, value) in extra {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(Body::from(GROUP)).unwrap()
+    };
+    let own = ("origin", "http://hub.example");
+    for (extra, status) in [
+        (vec![], 403),
+        (vec![("tidings-csrf", "wrong"), own], 403),
+        (vec![("tidings-csrf", csrf.as_str()), ("origin", "http://evil.example")], 403),
+        (vec![("tidings-csrf", csrf.as_str()), ("origin", "null")], 403),
+        (vec![("tidings-csrf", csrf.as_str()), ("sec-fetch-site", "cross-site")], 403),
+        (vec![("tidings-csrf", csrf.as_str()), own], 201),
+    ] {
+        assert_eq!(api.send(build(&extra)).await.status, status, "{extra:?}");
+    }
+    for (workspace, status) in [(Some("test"), 200), (Some("other"), 404), (None, 400)] {
+        let mut builder = request("GET", "/v1/groups").header("cookie", &cookie);
+        if let Some(workspace) = workspace {
+            builder = builder.header("tidings-workspace", workspace);
+        }
+        let answer = api.send(builder.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{workspace:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn viewers_look_and_editors_do_not_manage_people() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    for (role, group, users) in
+        [(Role::Viewer, 403, 403), (Role::Editor, 201, 403), (Role::Admin, 409, 200)]
+    {
+        let (cookie, csrf) = as_browser(&api, role).await;
+        let post = add_group(&cookie).header("tidings-csrf", &csrf);
+        let answer = api.send(post.body(Body::from(GROUP)).unwrap()).await;
+        assert_eq!(answer.status, group, "{role:?} adds a group");
+        let get = request("GET", "/v1/users").header("cookie", &cookie);
+        let get = get.header("tidings-workspace", "test").body(Body::empty()).unwrap();
+        assert_eq!(api.send(get).await.status, users, "{role:?} lists people");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_in_again_gives_a_new_session_and_signing_out_ends_it() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    let (first, _) = as_browser(&api, Role::Viewer).await;
+    let mut again = sign_in("viewer@example.com", PASSWORD);
+    again.headers_mut().insert("cookie", first.parse().unwrap());
+    let answer = api.send(again).await;
+    let (second, csrf) = (cookie(&answer), answer.json()["csrf"].as_str().unwrap().to_owned());
+    assert_ne!(first, second);
+    let show = |cookie: &str| {
+        request("GET", "/v1/session").header("cookie", cookie).body(Body::empty()).unwrap()
+    };
+    assert_eq!(api.send(show(&first)).await.status, 401);
+    assert_eq!(api.send(show(&second)).await.json()["workspaces"][0]["role"], "viewer");
+    let out = request("DELETE", "/v1/session").header("cookie", &second);
+    assert_eq!(api.send(out.body(Body::empty()).unwrap()).await.status, 403);
+    let out = request("DELETE", "/v1/session").header("cookie", &second);
+    let out = out.header("tidings-csrf", &csrf).body(Body::empty()).unwrap();
+    assert_eq!(api.send(out).await.status, 204);
+    assert_eq!(api.send(show(&second)).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_end_when_nobody_calls_and_after_a_week() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    const HOUR_MS: i64 = 3_600_000;
+    let show = |cookie: &str| {
+        request("GET", "/v1/session").header("cookie", cookie).body(Body::empty()).unwrap()
+    };
+    let (idle, _) = as_browser(&api, Role::Viewer).await;
+    api.clock.advance_ms(8 * HOUR_MS - 1);
+    assert_eq!(api.send(show(&idle)).await.status, 200);
+    api.clock.advance_ms(8 * HOUR_MS);
+    assert_eq!(api.send(show(&idle)).await.status, 401);
+    let (busy, _) = as_browser(&api, Role::Editor).await;
+    for _ in 0..(7 * 24 / 4 - 1) {
+        api.clock.advance_ms(4 * HOUR_MS);
+        assert_eq!(api.send(show(&busy)).await.status, 200);
+    }
+    api.clock.advance_ms(4 * HOUR_MS);
+    assert_eq!(api.send(show(&busy)).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_and_unknown_people_get_one_answer_and_then_must_wait() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    api.user("ann@example.com", Role::Admin).await;
+    let wrong = api.send(sign_in("ann@example.com", "wrong")).await;
+    let unknown = api.send(sign_in("bob@example.com", "wrong")).await;
+    assert_eq!((wrong.status, unknown.status), (401.try_into().unwrap(), 401.try_into().unwrap()));
+    assert_eq!(wrong.body, unknown.body);
+    for _ in 0..4 {
+        assert_eq!(api.send(sign_in("ann@example.com", "wrong")).await.status, 401);
+    }
+    let limited = api.send(sign_in("ann@example.com", PASSWORD)).await;
+    assert_eq!(limited.status, 429);
+    assert!(limited.headers.contains_key("retry-after"));
+    api.clock.advance_ms(1_000);
+    assert_eq!(api.send(sign_in("ann@example.com", PASSWORD)).await.status, 200);
+}
