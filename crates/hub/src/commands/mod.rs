@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
 mod backup;
+mod csv;
 mod demo;
+mod import;
 mod migrate;
 mod openapi;
 mod render;
@@ -41,8 +43,12 @@ enum Command {
     Token(token::Arguments),
     /// Make users of the console
     User(user::Arguments),
+    /// Import a file of customers or records
+    Import(import::Arguments),
     /// Count segments
     Segment(segment::Arguments),
+    /// Print the rows of a file as the import reads them, as JSON
+    Csv(csv::Arguments),
     /// Render a template
     Render(render::Arguments),
     /// Print the OpenAPI document of the API
@@ -64,7 +70,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Workspace(arguments) => workspace::run(config()?, arguments).await,
         Command::Token(arguments) => token::run(config()?, arguments).await,
         Command::User(arguments) => user::run(config()?, arguments).await,
+        Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,
+        Command::Csv(arguments) => csv::run(&arguments),
         Command::Render(arguments) => render::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Migrate => migrate::run(config()?).await,
