@@ -148,39 +148,46 @@ impl Writer<'_> {
 
     /// That the customer has rows such as these.
     fn some(&mut self, rows: &Rows, in_conjunction: bool) -> String {
+        match self.dialect {
+            Dialect::Sqlite => self.some_on_sqlite(rows),
+            Dialect::Postgres => self.some_on_postgres(rows, in_conjunction),
+        }
+    }
+
+    fn some_on_sqlite(&self, rows: &Rows) -> String {
         let Rows { table, alias, filter, having } = rows;
         let schema = self.schema;
-        if self.dialect == Dialect::Sqlite {
-            let having = match having {
-                None => String::new(),
-                Some(having) => format!(" group by {alias}.customer_id having {having}"),
-            };
-            return format!(
-                "c.id in (select {alias}.customer_id from {schema}{table} {alias} \
-                 where {filter}{having})"
-            );
-        }
+        let grouped = match having {
+            None => String::new(),
+            Some(having) => format!(" group by {alias}.customer_id having {having}"),
+        };
+        format!(
+            "c.id in (select {alias}.customer_id from {schema}{table} {alias} \
+             where {filter}{grouped})"
+        )
+    }
+
+    fn some_on_postgres(&mut self, rows: &Rows, in_conjunction: bool) -> String {
+        let Rows { table, alias, filter, having } = rows;
+        let schema = self.schema;
         let own = format!("{alias}.bucket = c.bucket and {alias}.customer_id = c.id");
-        match having {
-            None => {
-                let text = format!(
-                    "exists (select 1 from {schema}{table} {alias} where {own} and {filter})"
-                );
-                self.unjoined(text, in_conjunction)
-            }
-            Some(having) if in_conjunction && self.joins < MAX_JOINS => {
-                self.joins += 1;
-                format!(
-                    "(c.bucket, c.id) in (select {alias}.bucket, {alias}.customer_id \
-                     from {schema}{table} {alias} where {filter} \
-                     group by {alias}.bucket, {alias}.customer_id having {having})"
-                )
-            }
-            Some(having) => format!(
-                "exists (select 1 from {schema}{table} {alias} where {own} and {filter} \
-                 having {having})"
-            ),
+        let Some(having) = having else {
+            let text =
+                format!("exists (select 1 from {schema}{table} {alias} where {own} and {filter})");
+            return self.unjoined(text, in_conjunction);
+        };
+        let groups = format!(
+            "select {alias}.bucket, {alias}.customer_id from {schema}{table} {alias} \
+             where {filter} group by {alias}.bucket, {alias}.customer_id having {having}"
+        );
+        if in_conjunction && self.joins < MAX_JOINS {
+            self.joins += 1;
+            return format!("(c.bucket, c.id) in ({groups})");
         }
+        // In this form the planner may hash the groups once where they fit in memory, and else
+        // narrow them to the customer in question.
+        let text = format!("exists (select 1 from ({groups}) {alias} where {own})");
+        self.unjoined(text, in_conjunction)
     }
 
     /// Leaves an `exists` to be joined while there is room for it, and else keeps it from being.

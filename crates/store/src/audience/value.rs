@@ -7,8 +7,9 @@ use tidings_domain::value::Value;
 use super::Writer;
 use crate::sql::{Dialect, Param};
 
-/// Lists up to this length are given value by value, which both engines do fastest.
-pub(super) const SHORT_LIST: usize = 20;
+/// Lists up to this length are given value by value. Longer ones are one parameter, so that the
+/// largest rule stays far from the number of parameters that a statement may have.
+pub(super) const SHORT_LIST: usize = 4;
 
 pub(super) fn sign(comparison: Comparison) -> &'static str {
     match comparison {

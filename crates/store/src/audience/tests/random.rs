@@ -51,9 +51,11 @@ const PATTERNS: [&str; 15] = [
 ];
 const NUMBERS: [i64; 14] =
     [0, 1, -1, 2, 3, 7, 10, 50, 99, -100, 4_294_967_295, 4_294_967_296, i64::MAX, i64::MIN];
-const DATES: [&str; 7] = [
+const DATES: [&str; 9] = [
     "0001-01-01",
     "1992-02-29",
+    "1996-02-29",
+    "2004-02-29",
     "1990-03-01",
     "1990-12-31",
     "2000-01-01",
@@ -116,7 +118,16 @@ impl Dice {
 
 /// A moment at which rules are judged; ends of months and years among them.
 pub fn now(dice: &mut Dice) -> Timestamp {
-    let days = ["2026-11-23", "2028-02-28", "2028-02-29", "2027-02-28", "2026-12-30", "2028-03-01"];
+    let days = [
+        "2026-11-23",
+        "2028-02-28",
+        "2028-02-29",
+        "2027-02-28",
+        "2027-03-01",
+        "2027-03-01",
+        "2026-12-30",
+        "2028-03-01",
+    ];
     let day: Timestamp = dice.pick(&days).parse().expect("a date");
     day.plus_secs(dice.below(3) as i64 * 43_200)
 }
@@ -127,6 +138,7 @@ pub fn kinds(dice: &mut Dice) -> Vec<Kind> {
         Kind::Integer,
         Kind::Decimal { scale: 2 },
         Kind::Boolean,
+        Kind::Date,
         Kind::Date,
         Kind::Timestamp,
         Kind::List,
@@ -170,8 +182,8 @@ fn property(dice: &mut Dice) -> Json {
     match dice.below(12) {
         0 => Json::Null,
         1 => json!(dice.one_in(2)),
-        2 => json!([dice.pick(&TEXTS), dice.number(), null, dice.pick(&TEXTS)]),
-        3 => json!({"n": 1}),
+        2 | 3 => json!([dice.pick(&TEXTS), dice.number(), null, "a", dice.pick(&TEXTS)]),
+        11 => json!({"n": 1}),
         4 => json!(dice.pick(&[0.1, 0.30000000000000004, 1.5, -2.5, 1e300, 5e-324, 1e17])),
         5 => json!(dice.pick(&[u64::MAX, 9_007_199_254_740_993, 1 << 63])),
         // Any bits at all: the engines must read what was written.
@@ -414,6 +426,8 @@ fn property_filter(dice: &mut Dice) -> Json {
         "lte",
         "in",
         "contains",
+        "contains",
+        "contains",
         "starts_with",
         "ends_with",
         "matches",
@@ -425,6 +439,7 @@ fn property_filter(dice: &mut Dice) -> Json {
             let list: Vec<Json> = (0..count).map(|_| scalar(dice)).collect();
             json!({"op": "in", "value": list})
         }
+        "contains" if dice.one_in(2) => json!({"op": "contains", "value": "a"}),
         op @ ("contains" | "starts_with" | "ends_with") => json!({"op": op, "value": part(dice)}),
         "matches" => json!({"op": "matches", "value": dice.pick(&PATTERNS)}),
         op => match scalar(dice) {
