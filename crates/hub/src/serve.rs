@@ -60,6 +60,10 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
     if let Some(url) = &hub.settings.smtp_url {
         hub.mail_pool().with_context(|| format!("smtp_url {}", without_password(url)))?;
     }
+    if folder.is_some() && config.has_role(Role::Jobs)? {
+        // The folder is locked by this process, so whoever held these jobs is dead.
+        jobs::take_over(&hub).await.context("take over what a crash left")?;
+    }
     let observed = Observed::new(hub.clone())?;
     let (stop, stopped) = watch::channel(false);
     let http = if config.has_role(Role::Http)? {
