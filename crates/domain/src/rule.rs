@@ -44,8 +44,8 @@ pub const MAX_DEPTH: usize = 16;
 pub const MAX_CONDITIONS: usize = 1_000;
 /// The most values of one `in`.
 pub const MAX_LIST: usize = 10_000;
-/// The topic of a consent condition that names none.
-pub const DEFAULT_TOPIC: &str = "marketing";
+/// The topic of a consent condition that names none: the channel as a whole.
+pub const DEFAULT_TOPIC: &str = "";
 
 /// A rule as it was written: names are not looked up yet and values have no type.
 #[derive(Clone, Debug, PartialEq)]

@@ -76,11 +76,14 @@ async fn refusals_are_retried_or_recorded(engine: Engine) {
     let id = sending.campaign(MessageClass::Transactional, None).await;
     campaigns::launch(&sending.ctx, id, None).await.unwrap();
 
-    let waiting = sending.until_counts(id, |c| (c.due, c.sent, c.in_flight) == (1, 2, 0)).await;
+    let waiting = sending
+        .until_counts(id, |c| (c.due, c.sent, c.in_flight, c.audience()) == (1, 2, 0, 5))
+        .await;
     assert_eq!((waiting.counts.bounced, waiting.counts.failed), (1, 1));
+    let due = ctx_deliveries(&sending, id, Some(DeliveryState::Due)).await;
+    assert_eq!((due[0].attempts, due[0].reason.as_deref()), (1, Some("deferred")));
     // The first retry comes within 30 seconds.
-    sending.clock.advance_ms(30_000);
-    sending.ctx.wake();
+    sending.later(id, 30_000).await;
     let done = sending.until(id, CampaignState::Done).await;
     assert_eq!(done.counts.sent, 3);
     assert_eq!(done.counts.audience(), 5);

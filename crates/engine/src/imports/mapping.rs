@@ -33,7 +33,7 @@ pub struct Mapping {
 #[serde(deny_unknown_fields)]
 pub struct MappedColumn {
     pub column: ColumnName,
-    /// An attribute or field, `external_id`, `email`, `phone`, `id`, or `ignore`; for a table also
+    /// An attribute or field, `external_id`, `email`, `phone`, `id`, `consent.email`, or `ignore`; for a table also
     /// `key` and `customer.external_id`, `customer.email`, `customer.phone`, `customer.id`.
     pub to: String,
     /// Makes the attribute or field first, with this kind.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tidings_delimited::{Row, restore};
 use tidings_domain::change::{
-    Change, CustomerRef, FieldChange, Identity, IdentityKind, Mode, Refusal, UpsertCustomer,
+    Change, CustomerRef, FieldChange, Identity, IdentityKind, Mark, Mode, Refusal, UpsertCustomer,
     UpsertRecord,
 };
+use tidings_domain::consent::{Channel, ConsentState};
 use tidings_domain::schema::{Owner, Schema, Table};
-use tidings_domain::value::Kind;
+use tidings_domain::value::{Kind, Value};
 
 use super::mapping::{ColumnName, Mapping};
 use crate::{Error, Fault, Result};
@@ -33,6 +34,8 @@ enum Target {
         names: [Option<usize>; 3],
         match_by: Option<IdentityKind>,
         attributes: Vec<(usize, String)>,
+        /// The column that says whether the customer wants e-mail.
+        consent: Option<usize>,
     },
     Records {
         table: String,
@@ -118,7 +121,7 @@ impl Plan {
             given.collect::<Vec<_>>()
         };
         match &self.target {
-            Target::Customers { id, names, match_by, attributes } => {
+            Target::Customers { id, names, match_by, attributes, consent } => {
                 let id = id.as_ref().and_then(given).map(customer_id).transpose()?;
                 let [external_id, email, phone] =
                     names.each_ref().map(|name| name.as_ref().and_then(given).map(str::to_owned));
@@ -130,7 +133,10 @@ impl Plan {
                     match_by: *match_by,
                     mode: self.mode,
                     attributes: values(attributes),
-                    marks: Vec::new(),
+                    marks: match consent.as_ref().and_then(given) {
+                        Some(text) => vec![consent_mark(&text)?],
+                        None => Vec::new(),
+                    },
                 }))
             }
             Target::Records { table, key, owners, fields } => {
@@ -157,6 +163,21 @@ fn customer_id(text: &str) -> Result<tidings_domain::CustomerId, Refusal> {
     text.trim().parse().map_err(|_| Refusal::new("invalid_id", "id", expected))
 }
 
+/// What a cell says of consent: any form of yes or no.
+fn consent_mark(text: &str) -> Result<Mark, Refusal> {
+    let state = match Kind::Boolean.parse_text(text) {
+        Ok(Some(Value::Boolean(true))) => ConsentState::Granted,
+        Ok(Some(Value::Boolean(false))) => ConsentState::Withdrawn,
+        _ => return Err(Refusal::new("invalid_value", CONSENT, "expected yes or no")),
+    };
+    Ok(Mark::Consent {
+        channel: Channel::Email,
+        topic: String::new(),
+        state,
+        source: "import".to_owned(),
+    })
+}
+
 fn owner(name: OwnerName, text: &str) -> Result<CustomerRef, Refusal> {
     match name {
         OwnerName::Id => customer_id(text)
@@ -176,10 +197,13 @@ fn owner(name: OwnerName, text: &str) -> Result<CustomerRef, Refusal> {
     }
 }
 
+/// The target of a column with yes or no: consent to e-mail.
+pub const CONSENT: &str = "consent.email";
+
 /// Targets that are no attribute or field.
 fn own_names(table: Option<&Table>) -> &'static [&'static str] {
     match table {
-        None => &["id", "external_id", "email", "phone"],
+        None => &["id", "external_id", "email", "phone", CONSENT],
         Some(_) => {
             &["key", "customer.id", "customer.external_id", "customer.email", "customer.phone"]
         }
@@ -293,7 +317,8 @@ impl Checked {
             self.fault("mapping.columns".to_owned(), "no_identity", message);
             return None;
         }
-        Some(Target::Customers { id, names, match_by, attributes: self.fields() })
+        let consent = place(CONSENT);
+        Some(Target::Customers { id, names, match_by, attributes: self.fields(), consent })
     }
 
     fn records(&mut self, mapping: &Mapping, table: &Table) -> Option<Target> {

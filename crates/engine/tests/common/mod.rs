@@ -156,6 +156,18 @@ impl Sending {
         campaigns::create(&self.ctx, draft).await.expect("a campaign")
     }
 
+    /// Moves the clock on and makes a campaign's jobs due, which wait by the database's own clock.
+    pub async fn later(&self, id: CampaignId, ms: i64) {
+        self.clock.advance_ms(ms);
+        let number = campaigns::get(&self.ctx, id).await.expect("the campaign").number;
+        for shard in self.ctx.workspace.campaign_shards(number).await.expect("shards") {
+            let subject = format!("{number}:{}", shard.shard);
+            let due = Timestamp(0);
+            self.ctx.workspace.add_job("send_campaign", &subject, due).await.expect("a job");
+        }
+        self.ctx.wake();
+    }
+
     /// Waits until a campaign has a state, for as long as a test may take.
     pub async fn until(&self, id: CampaignId, state: CampaignState) -> Progress {
         self.wait(id, |progress| progress.campaign.state == state).await
