@@ -52,11 +52,12 @@ fn explain<'b, T: Deserialize<'b>>(bytes: &'b [u8], error: &serde_json::Error) -
         None => message,
     };
     // A field that is given twice is known by its name in the message alone.
-    let path = match message.strip_prefix("duplicate field `").and_then(|name| name.split('`').next()) {
-        Some(name) if path.is_empty() => name.to_owned(),
-        Some(name) => format!("{path}.{name}"),
-        None => path,
-    };
+    let path =
+        match message.strip_prefix("duplicate field `").and_then(|name| name.split('`').next()) {
+            Some(name) if path.is_empty() => name.to_owned(),
+            Some(name) => format!("{path}.{name}"),
+            None => path,
+        };
     let code = if message.starts_with("unknown field") {
         "unknown_field"
     } else if message.starts_with("missing field") {

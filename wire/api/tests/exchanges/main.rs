@@ -44,6 +44,9 @@ fn every_file_of_exchanges_is_played() {
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         let name = name.trim_end_matches(".txt");
-        assert!(source.contains(&format!("{name},")) || source.contains(&format!("{name})")), "{name}");
+        assert!(
+            source.contains(&format!("{name},")) || source.contains(&format!("{name})")),
+            "{name}"
+        );
     }
 }

@@ -79,7 +79,9 @@ async fn the_whole_list_comes_as_lines_and_in_pages(api: TestApi) {
 async fn a_search_gives_each_customer_once_over_all_pages(api: TestApi) {
     let mut items = Vec::new();
     for at in 0..40 {
-        items.push(json!({"external_id": format!("x{at:02}"), "email": format!("X{at:02}@example.com")}));
+        items.push(
+            json!({"external_id": format!("x{at:02}"), "email": format!("X{at:02}@example.com")}),
+        );
         items.push(json!({"external_id": format!("y{at:02}")}));
     }
     api.call("POST", "/v1/customers", &json!(items).to_string()).await;
