@@ -3,7 +3,7 @@
 use crate::CustomerId;
 use crate::change::{FieldChange, Identity, IdentityKind, Mark, Mode, Refusal, UpsertCustomer};
 use crate::schema::{Attribute, Schema, checked_name};
-use crate::value::{Kind, Storage, Value};
+use crate::value::{Kind, Storage, Value, checked_text};
 
 /// A change of one field after it was checked against the field's kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +130,9 @@ pub fn prepare_field(
         FieldChange::AddToList(items) | FieldChange::RemoveFromList(items) => {
             if field.kind.storage() != Storage::List {
                 return Err(refuse("only a list can be added to or removed from".to_owned()));
+            }
+            for item in items {
+                checked_text(item).map_err(refuse)?;
             }
             match change {
                 FieldChange::AddToList(_) => Edit::AddToList(items.clone()),

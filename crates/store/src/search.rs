@@ -128,6 +128,7 @@ impl Workspace {
             Box::pin(async move {
                 let mut keys: Vec<Vec<Param>> = ids.iter().map(|id| customer_key(*id)).collect();
                 sort_rows(&mut keys);
+                keys.dedup();
                 let wanted = "t.customer_id, t.tag, t.until";
                 let mut tags: HashMap<CustomerId, Vec<Tag>> = HashMap::new();
                 for row in select_many(tx, "tags", wanted, &OWNER_KEY, &keys, "").await? {

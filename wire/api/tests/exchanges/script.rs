@@ -15,7 +15,7 @@
 //! JSON content type unless a header says otherwise; an empty header is left out. In an answer, an
 //! object may hold more than is written, `"<name>"` stands for any value and keeps it, and `<name>`
 //! in a later request is replaced by it. In a request `\n` is written as it is and a line `|text`
-//! continues the body. `{{x*1000}}` repeats a text.
+//! continues the body. `«x*1000»` repeats a text.
 
 use std::collections::HashMap;
 
@@ -44,11 +44,12 @@ fn filled(text: &str, kept: &HashMap<String, String>) -> String {
     for (name, value) in kept {
         text = text.replace(&format!("<{name}>"), value);
     }
-    while let Some(at) = text.find("{{") {
-        let end = at + text[at..].find("}}").expect("a repetition ends");
-        let (unit, times) = text[at + 2..end].split_once('*').expect("a repetition says how often");
+    while let Some(at) = text.find('«') {
+        let end = at + text[at..].find('»').expect("a repetition ends");
+        let (unit, times) =
+            text[at + '«'.len_utf8()..end].split_once('*').expect("a repetition says how often");
         let repeated = unit.repeat(times.parse().expect("a number"));
-        text.replace_range(at..end + 2, &repeated);
+        text.replace_range(at..end + '»'.len_utf8(), &repeated);
     }
     text
 }
