@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidings_harness::api::Api;
@@ -47,6 +47,9 @@ async fn a_database_that_goes_away_loses_and_doubles_nothing() {
         let ready = Api::probe(&world.nodes[0].base_url(), "/readyz").await;
         assert_eq!(ready, Some(503), "a program without its database is not ready");
         cluster.start();
+        let (back, mails) = (Instant::now(), world.sink.count());
+        until("mails to arrive again", async || world.sink.count() > mails).await;
+        run.say(&format!("the first mail came {:.1?} after the database", back.elapsed()));
     }
     until("the import to end", async || match api.call("GET", &import, None).await {
         Ok(answer) => ["done", "failed"].iter().any(|state| answer.body["state"] == *state),
