@@ -134,7 +134,7 @@ impl Plan {
                     mode: self.mode,
                     attributes: values(attributes),
                     marks: match consent.as_ref().and_then(given) {
-                        Some(text) => vec![consent_mark(&text)?],
+                        Some(text) => vec![consent_mark(text)?],
                         None => Vec::new(),
                     },
                 }))
