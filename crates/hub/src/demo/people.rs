@@ -212,6 +212,7 @@ fn person(random: &mut StdRng, index: u32) -> Person {
     });
     let interests: Vec<&'static str> =
         INTERESTS.iter().copied().filter(|_| random.random_range(0..4) == 0).collect();
+    let city = *pick(random, country.cities);
     let orders = orders(random, index);
     let points = orders.iter().map(|order| order.total_cents / 100).sum::<i64>()
         + random.random_range(0..50);
@@ -221,7 +222,7 @@ fn person(random: &mut StdRng, index: u32) -> Person {
         last_name,
         language: country.language,
         country: country.code,
-        city: *pick(random, country.cities),
+        city,
         email,
         phone,
         birthday: format!(
