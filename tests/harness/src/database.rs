@@ -1,11 +1,12 @@
 //! Databases: SQLite in a folder, a database of its own on the tests' PostgreSQL, or a whole
 //! PostgreSQL server that can be taken away.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tokio_postgres::NoTls;
+
+use crate::run::free_port;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -69,10 +70,7 @@ impl Cluster {
             let given = Command::new("chown").arg("postgres").arg(folder.path()).status();
             assert!(given.expect("run chown").success(), "give the folder to postgres");
         }
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        drop(free);
-        let cluster = Cluster { bin, folder, port };
+        let cluster = Cluster { bin, folder, port: free_port() };
         cluster.run("initdb", &["-U", "postgres", "-A", "trust", "-E", "UTF8"]);
         cluster.start();
         cluster

@@ -1,13 +1,12 @@
 //! The program as a process: started, asked whether it is ready, killed, frozen, told to stop.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::api::Api;
-use crate::run::until;
+use crate::run::{free_port, until};
 
 /// Connections that a program of the harness opens to the mail sink, and so how many messages one
 /// kill may leave uncertain.
@@ -60,10 +59,7 @@ impl Program {
     /// Starts nothing yet.
     pub fn new(setup: Setup) -> Program {
         std::fs::create_dir_all(&setup.data_dir).expect("a data folder");
-        // Bound for a moment to learn a free port, which then stays the program's own.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("its address").port();
-        Program { setup, port, child: None }
+        Program { setup, port: free_port(), child: None }
     }
 
     pub fn base_url(&self) -> String {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::TcpListener;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
@@ -66,6 +67,17 @@ impl Run {
 fn print_line(line: &str) {
     // A log that cannot be written is no reason to fail.
     let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// A port for a server that is stopped and started again. It lies below those that the system gives
+/// to callers: one of them could sit on it just while the server is down.
+pub fn free_port() -> u16 {
+    loop {
+        let port = rand::rng().random_range(10_000..20_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// How many kills a test must count.

@@ -39,7 +39,7 @@ async fn nodes_that_are_not_fenced_are_noticed() {
     let mut run = Run::start("two nodes with a bug").await;
     let url = Engine::Postgres.fresh().await;
     let mut world = World::with(url, 2, Some("no-fencing")).await;
-    let campaign = send::launch(&world, Class::Marketing, CUSTOMERS).await;
+    let campaign = send::launch(&world, Class::Marketing, 5_000).await;
     let done = strike(&mut run, &mut world, &campaign, &[Fault::Freeze]).await;
     let strikes = Strikes { uncertain_max: done.len() as u64 * OPEN_MAX };
     let (found, figures) = send::violations(&world, &campaign, strikes).await;
