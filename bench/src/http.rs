@@ -72,12 +72,17 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 
 /// A whole request with a JSON body.
 pub fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+    typed(method, path, token, "application/json", body)
+}
+
+/// A whole request with a body of some type.
+pub fn typed(method: &str, path: &str, token: &str, kind: &str, body: &str) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
     if !token.is_empty() {
         text.push_str(&format!("authorization: Bearer {token}\r\n"));
     }
     let length = body.len();
-    text.push_str(&format!("content-type: application/json\r\ncontent-length: {length}\r\n\r\n"));
+    text.push_str(&format!("content-type: {kind}\r\ncontent-length: {length}\r\n\r\n"));
     text.push_str(body);
     text.into_bytes()
 }

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value as Json, json};
 
-use crate::http::{Connection, request};
+use crate::http::{Connection, request, typed};
 use crate::people::ATTRIBUTES;
-use crate::process::{Background, Ran, free_port, run};
+use crate::process::{Background, free_port, run};
 use crate::{host, process};
 
 /// The name of the one workspace that benches work in.
@@ -30,7 +30,7 @@ impl Place {
     }
 
     /// The hub's program with the settings of this place.
-    pub async fn command(&self, arguments: &[&str]) -> anyhow::Result<Ran> {
+    pub async fn command(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut all: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
         all.extend(self.settings());
         run(&program(), &all).await
@@ -52,12 +52,8 @@ impl Place {
     /// Makes the workspace, a token for it and the attributes of the generated customers.
     pub async fn prepare(&self) -> anyhow::Result<String> {
         self.command(&["workspace", "create", WORKSPACE]).await.context("make a workspace")?;
-        let scopes = ["customers:read", "customers:write", "imports", "segments", "templates"];
-        let mut arguments = vec!["token", "create", "--workspace", WORKSPACE];
-        for scope in scopes.into_iter().chain(["campaigns", "admin"]) {
-            arguments.extend(["--scope", scope]);
-        }
-        let token = self.command(&arguments).await.context("make a token")?.output;
+        let made = self.command(&["token", "create", "--workspace", WORKSPACE]).await;
+        let token = made.context("make a token")?;
         let token = token.trim().to_owned();
         let hub = Hub::start(self, &token).await?;
         let mut api = hub.api().await?;
@@ -70,12 +66,6 @@ impl Place {
         }
         hub.process.stop().await?;
         Ok(token)
-    }
-
-    /// Imports a file by command.
-    pub async fn import(&self, file: &Path) -> anyhow::Result<Ran> {
-        let file = file.display().to_string();
-        self.command(&["import", &file, "--workspace", WORKSPACE]).await.context("import")
     }
 }
 
@@ -126,6 +116,38 @@ impl Hub {
     pub async fn api(&self) -> anyhow::Result<Api> {
         let connection = Connection::open(&self.address).await?;
         Ok(Api { connection, token: self.token.clone() })
+    }
+
+    /// Uploads a file of customers and starts its import with the mapping that the hub suggests;
+    /// gives the import's id.
+    pub async fn start_import(&self, file: &Path) -> anyhow::Result<String> {
+        let body = std::fs::read_to_string(file).context("read the file to import")?;
+        let path = "/v1/imports?filename=customers.csv&start=true";
+        let request = typed("POST", path, &self.token, "text/csv", &body);
+        let mut connection = Connection::open(&self.address).await?;
+        let answer = connection.call(&request).await?;
+        let text = String::from_utf8_lossy(answer.body).into_owned();
+        ensure!(answer.status == 201, "upload: {} {text}", answer.status);
+        let import: Json = serde_json::from_str(&text).context("read the import")?;
+        Ok(import["id"].as_str().context("the import has no id")?.to_owned())
+    }
+
+    /// Imports a file of so many new customers; gives how long that took, upload included.
+    pub async fn import(&self, file: &Path, rows: u64) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        let id = self.start_import(file).await?;
+        let mut api = self.api().await?;
+        loop {
+            let import = api.get(&format!("/v1/imports/{id}")).await?;
+            let took = started.elapsed();
+            match import["state"].as_str() {
+                Some("queued" | "running") => tokio::time::sleep(Duration::from_millis(20)).await,
+                Some("done") if import["rows"]["created"].as_u64() == Some(rows) => {
+                    return Ok(took);
+                }
+                _ => bail!("the import went wrong: {import}"),
+            }
+        }
     }
 }
 

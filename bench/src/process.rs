@@ -63,47 +63,20 @@ impl Background {
     }
 }
 
-/// What a program that ran to its end gave.
-pub struct Ran {
-    pub output: String,
-    pub peak_bytes: u64,
-    pub took: Duration,
-}
-
-/// Runs a program to its end and watches its memory. Fails where it does, with its error output.
-pub async fn run(program: &Path, arguments: &[String]) -> anyhow::Result<Ran> {
-    let started = std::time::Instant::now();
-    let child = Command::new(program)
+/// Runs a program to its end; gives what it printed. Fails where it does, with its error output.
+pub async fn run(program: &Path, arguments: &[String]) -> anyhow::Result<String> {
+    let ended = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
+        .output()
+        .await
         .with_context(|| format!("start {}", program.display()))?;
-    let pid = child.id().unwrap_or_default();
-    let watching = tokio::spawn(async move {
-        let mut peak = 0;
-        loop {
-            let now = peak_bytes(pid);
-            // A program that has just ended has no memory left to read.
-            if now == 0 && peak > 0 {
-                return peak;
-            }
-            peak = peak.max(now);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    let ended = child.wait_with_output().await.context("wait for the program")?;
-    let took = started.elapsed();
-    // It never saw memory of a program that ended within its first look.
-    let peak = tokio::time::timeout(Duration::from_millis(50), watching).await;
     if !ended.status.success() {
         let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
         bail!("{} {} failed: {errors}", program.display(), arguments.join(" "));
     }
-    let peak_bytes = peak.ok().and_then(Result::ok).unwrap_or_default();
-    Ok(Ran { output: String::from_utf8_lossy(&ended.stdout).into_owned(), peak_bytes, took })
+    Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
 }
 
 /// The most memory a process has had; 0 where there is no such process.

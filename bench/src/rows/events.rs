@@ -28,8 +28,8 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     write_csv(&file, BASE)?;
     let place = Place::sqlite("events-hub")?;
     let token = place.prepare().await?;
-    place.import(&file).await?;
     let hub = Hub::start(&place, &token).await?;
+    hub.import(&file, BASE).await?;
     let numbers = Arc::new(AtomicU64::new(1));
     let goals = [(BATCH as usize, Goal::AtLeast(0.3)), (10_000, Goal::None)];
     let mut rows = goals.map(|(a_commit, goal)| {

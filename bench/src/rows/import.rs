@@ -1,4 +1,4 @@
-//! A file of customers, imported by command: on SQLite beside the bare engine, on PostgreSQL
+//! A file of customers, uploaded and imported: on SQLite beside the bare engine, on PostgreSQL
 //! beside `COPY`. Both sides fill the same tables with the same rows, and the counts are checked.
 
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use rusqlite::{Connection, OpenFlags};
 use tokio_postgres::{Client, NoTls};
 
-use crate::hub::Place;
+use crate::hub::{Hub, Place};
 use crate::limits::{postgres_copy, sqlite_fill};
 use crate::measure::{Goal, Row};
 use crate::{Options, host, people};
@@ -34,10 +34,11 @@ pub async fn sqlite(options: &Options) -> anyhow::Result<Vec<Row>> {
     let mut peak = 0;
     for _ in 0..options.rounds {
         let place = Place::sqlite("import-hub")?;
-        place.prepare().await?;
-        let ran = place.import(&file).await?;
-        peak = peak.max(ran.peak_bytes);
-        let real = rate(options.rows, ran.took);
+        let token = place.prepare().await?;
+        let hub = Hub::start(&place, &token).await?;
+        let real = rate(options.rows, hub.import(&file, options.rows).await?);
+        peak = peak.max(hub.process.peak_bytes());
+        hub.process.stop().await?;
 
         let path = host::fresh("import-limit")?.join("limit.db");
         let mut db = sqlite_fill::like(&place.file(), &path, &["customers", "identities"])?;
@@ -98,10 +99,11 @@ pub async fn postgres(options: &Options) -> anyhow::Result<Vec<Row>> {
     for _ in 0..options.rounds {
         let (url, mut client) = database().await?;
         let place = Place { database: Some(url), ..Place::sqlite("import-hub")? };
-        place.prepare().await?;
-        let ran = place.import(&file).await?;
-        peak = peak.max(ran.peak_bytes);
-        let real = rate(options.rows, ran.took);
+        let token = place.prepare().await?;
+        let hub = Hub::start(&place, &token).await?;
+        let real = rate(options.rows, hub.import(&file, options.rows).await?);
+        peak = peak.max(hub.process.peak_bytes());
+        hub.process.stop().await?;
 
         postgres_copy::like(&client, "tidings_w1").await?;
         let columns = postgres_copy::attribute_columns(&client, "tidings_w1").await?;

@@ -64,6 +64,6 @@ fn render(template: &Template, context: &Context<'_>) -> anyhow::Result<String> 
 
 async fn liquidjs(folder: &Path) -> anyhow::Result<Theirs> {
     let program = folder.join("liquidjs.mjs").display().to_string();
-    let ran = process::run(Path::new("node"), &[program, THEIRS.to_string()]).await?;
-    serde_json::from_str(&ran.output).context("read what liquidjs said")
+    let said = process::run(Path::new("node"), &[program, THEIRS.to_string()]).await?;
+    serde_json::from_str(&said).context("read what liquidjs said")
 }

@@ -15,7 +15,9 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     row.figure("ready, no customers", empty, "ms", Goal::AtMost(100.0));
     let file = host::scratch().join(format!("customers-{}.csv", options.rows));
     write_csv(&file, options.rows)?;
-    place.import(&file).await?;
+    let hub = Hub::start(&place, &token).await?;
+    hub.import(&file, options.rows).await?;
+    hub.process.stop().await?;
     let full = starts(options, &place, &token).await?;
     let what = format!("ready, {} customers", options.rows);
     row.figure(&what, full, "ms", Goal::AtMost(500.0));

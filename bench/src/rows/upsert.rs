@@ -26,8 +26,8 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     write_csv(&file, BASE)?;
     let place = Place::sqlite("upsert-hub")?;
     let token = place.prepare().await?;
-    place.import(&file).await?;
     let hub = Hub::start(&place, &token).await?;
+    hub.import(&file, BASE).await?;
     let limit = Limit::start().await?;
     // Goes on from load to load, so that every upsert writes a score that was never there before.
     let numbers = Arc::new(AtomicU64::new(1));
@@ -129,7 +129,7 @@ async fn during_import(
     for connections in [32, 64] {
         let (mut tails, mut rates, mut imported) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..options.rounds {
-            let import = upload(hub, &file).await?;
+            let import = running(hub, &file).await?;
             let before = rows_read(hub, &import).await?;
             let mut loaded: Loaded = run(upserts(hub, connections, LASTS / 2), numbers).await?;
             let after = rows_read(hub, &import).await?;
@@ -150,21 +150,9 @@ async fn during_import(
     Ok(row)
 }
 
-async fn upload(hub: &Hub, file: &Path) -> anyhow::Result<String> {
-    let body = std::fs::read_to_string(file).context("read the file to import")?;
-    let mut connection = crate::http::Connection::open(&hub.address).await?;
-    let mut request =
-        request("POST", "/v1/imports?filename=during.csv&start=true", &hub.token, &body);
-    // The body is a file, not JSON.
-    let json = b"application/json";
-    if let Some(at) = request.windows(json.len()).position(|window| window == json) {
-        request.splice(at..at + json.len(), b"text/csv".iter().copied());
-    }
-    let answer = connection.call(&request).await?;
-    let text = String::from_utf8_lossy(answer.body).into_owned();
-    ensure!(answer.status == 201, "upload: {} {text}", answer.status);
-    let import: serde_json::Value = serde_json::from_str(&text).context("read the import")?;
-    let id = import["id"].as_str().context("the import has no id")?.to_owned();
+/// Starts an import and waits until it runs; gives its id.
+async fn running(hub: &Hub, file: &Path) -> anyhow::Result<String> {
+    let id = hub.start_import(file).await?;
     while state(hub, &id).await? == "queued" {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

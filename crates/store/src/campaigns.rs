@@ -186,8 +186,12 @@ static ADD_SHARD: Sql = Sql::reference(
 );
 static COUNTS: Sql = Sql::fan_out(
     "campaign_counts",
-    "select state, count(*), count(opened_at), count(clicked_at), count(unsubscribed_at)
-     from {s}deliveries where campaign_number = ?1 group by state",
+    "select state, count(*) from {s}deliveries where campaign_number = ?1 group by state",
+);
+static REACTIONS: Sql = Sql::fan_out(
+    "campaign_reactions",
+    "select count(opened_at), count(clicked_at), count(unsubscribed_at) from {s}deliveries
+     where campaign_number = ?1 and (opened_at is not null or unsubscribed_at is not null)",
 );
 static REASONS: Sql = Sql::fan_out(
     "campaign_reasons",
@@ -250,6 +254,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &SHARDS_OF,
     &ADD_SHARD,
     &COUNTS,
+    &REACTIONS,
     &REASONS,
     &PER_MINUTE,
     &LINKS,
@@ -540,9 +545,6 @@ impl Workspace {
                 let mut counts = Counts::default();
                 for row in tx.query(&COUNTS, crate::params![number]).await? {
                     let count = row.int(1)?;
-                    counts.opened += row.int(2)?;
-                    counts.clicked += row.int(3)?;
-                    counts.unsubscribed += row.int(4)?;
                     match DeliveryState::from_number(row.small(0)?) {
                         Some(DeliveryState::Due) => counts.due = count,
                         Some(DeliveryState::Started) => counts.in_flight = count,
@@ -554,6 +556,11 @@ impl Workspace {
                         Some(DeliveryState::Cancelled) => counts.cancelled = count,
                         None => return Err(Error::Corrupt("a delivery's state".into())),
                     }
+                }
+                if let Some(row) = tx.first(&REACTIONS, crate::params![number]).await? {
+                    counts.opened = row.int(0)?;
+                    counts.clicked = row.int(1)?;
+                    counts.unsubscribed = row.int(2)?;
                 }
                 Ok(counts)
             })

@@ -240,6 +240,9 @@ create table deliveries (
 ) without rowid;
 create unique index deliveries_by_id on deliveries (id);
 create index deliveries_by_state on deliveries (campaign_number, state, due_at, id);
+-- What recipients did is counted here, so that a count reads those alone who did something.
+create index deliveries_reacted on deliveries (campaign_number, opened_at, clicked_at,
+  unsubscribed_at) where opened_at is not null or unsubscribed_at is not null;
 -- An address that must not be written to is looked for among what has not been sent.
 create index deliveries_waiting on deliveries (address) where state = 0;
 create index deliveries_by_customer on deliveries (customer_id);
