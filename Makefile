@@ -4,7 +4,7 @@ SHELL := bash
 TIDINGS ?= target/release/tidings
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: run build console deps test check unit e2e soak bench clean
+.PHONY: run build console deps test outside soak bench clean
 
 ## Build everything, console included, and run the demo on http://127.0.0.1:8080
 run: build
@@ -21,6 +21,11 @@ console/dist/index.html: $(shell find console/src console/index.html console/pac
 ## Install what the tests need, from Debian's packages and the registries, then run all of them
 test: deps
 	scripts/test.sh
+
+## Kill, freeze and cut off the real program, and drive the console in a browser
+outside: deps console
+	cargo build --release --locked -p tidings
+	scripts/outside.sh
 
 deps:
 	scripts/deps.sh

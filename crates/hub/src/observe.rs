@@ -18,7 +18,7 @@ use tidings_engine::Hub;
 pub struct Observed {
     hub: Arc<Hub>,
     prometheus: PrometheusHandle,
-    draining: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Observed {
@@ -29,12 +29,12 @@ impl Observed {
             .build_recorder();
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).context("set up metrics")?;
-        Ok(Observed { hub, prometheus, draining: Arc::new(AtomicBool::new(false)) })
+        Ok(Observed { hub, prometheus, closed: Arc::new(AtomicBool::new(false)) })
     }
 
-    /// From now on this node is not ready: a balancer should send nobody here.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// Whether anybody should be sent here: not before a start is through, and not once it stops.
+    pub fn set_ready(&self, ready: bool) {
+        self.closed.store(!ready, Ordering::Release);
     }
 
     pub fn routes(&self) -> Router {
@@ -48,8 +48,8 @@ impl Observed {
 
 /// Ready means that the database answers and that the node is not stopping.
 async fn ready(State(observed): State<Observed>) -> Response {
-    if observed.draining.load(Ordering::Acquire) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping").into_response();
+    if observed.closed.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping").into_response();
     }
     match observed.hub.store.system.setting("ready").await {
         Ok(_) => "ready".into_response(),

@@ -65,6 +65,7 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         jobs::take_over(&hub).await.context("take over what a crash left")?;
     }
     let observed = Observed::new(hub.clone())?;
+    observed.set_ready(!demo);
     let (stop, stopped) = watch::channel(false);
     let http = if config.has_role(Role::Http)? {
         Some(tokio::spawn(listen(config, &hub, &observed, stopped.clone()).await?))
@@ -103,6 +104,11 @@ async fn listen(
 }
 
 impl Running {
+    /// Says that the demo is filled and may be looked at.
+    pub fn ready(&self) {
+        self.observed.set_ready(true);
+    }
+
     /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order.
     pub async fn until_stopped(self) -> Result<()> {
         wait_for_order().await?;
@@ -113,7 +119,7 @@ impl Running {
 
     /// Takes no new work, finishes what is in hand, and gives the rest back.
     pub async fn stop(self) {
-        self.observed.drain();
+        self.observed.set_ready(false);
         let _ = self.stop.send(true);
         let finish = async {
             if let Some(http) = self.http {

@@ -20,6 +20,7 @@ pub async fn run(mut config: Config, _: Arguments) -> Result<ExitCode> {
     let ctx = demo::workspace(&running.hub).await?;
     let receiving = mailbox.receive(ctx.clone());
     demo::fill(&ctx).await?;
+    running.ready();
     eprintln!();
     eprintln!("  The demo is ready after {:.1} s.", began.elapsed().as_secs_f64());
     eprintln!("  Open {}/console/ in a browser; it signs you in by itself.", config.public_url());
