@@ -147,7 +147,6 @@ static STUCK: Sql = Sql::reference(
 pub(crate) static SQL: &[&Sql] = &[
     &ADD,
     &CLAIM_POSTGRES,
-    &CLAIM_OF_SQLITE,
     &CLAIM_OF_POSTGRES,
     &HOLD,
     &DONE,

@@ -212,7 +212,9 @@ impl Batch {
             if slot.as_ref() != Some(&identity.value) {
                 if let Some(old) = slot.replace(identity.value.clone()) {
                     let old = Identity { kind: identity.kind, value: old };
-                    if self.by_identity.get(&old) == Some(&id) {
+                    // An old value that this batch does not mention was not looked up; the delete
+                    // checks whose it is.
+                    if self.by_identity.get(&old).is_none_or(|owner| *owner == id) {
                         self.by_identity.remove(&old);
                         // One that this batch only meant to insert has no row yet.
                         if self.wanted.remove(&old).is_none() {
