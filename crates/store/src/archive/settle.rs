@@ -11,7 +11,7 @@ use crate::sql::Sql;
 
 /// Messages that were on their way are found by the job's next holder, who holds them as uncertain.
 static RELEASE_ALL: Sql = Sql::reference(
-    "release_all_jobs",
+    "release_restored_jobs",
     "update {s}jobs set state = 'due', owner = null, lease_until = null, due_at = ?1
      where state = 'running'",
 );
