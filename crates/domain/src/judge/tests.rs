@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::rule::{Names, Rule};
+use crate::rule::{DEFAULT_TOPIC, Names, Rule};
 use crate::schema::{Attribute, Owner, Schema, Table};
 use crate::value::Kind;
 
@@ -70,10 +70,10 @@ fn ann() -> Facts {
         ]),
         groups: HashSet::from([1]),
         segments: HashSet::new(),
-        consents: HashMap::from([(
-            (Channel::Email, "marketing".to_owned()),
-            ConsentState::Granted,
-        )]),
+        consents: HashMap::from([
+            ((Channel::Email, DEFAULT_TOPIC.to_owned()), ConsentState::Granted),
+            ((Channel::Email, "offers".to_owned()), ConsentState::Withdrawn),
+        ]),
         events: HashMap::from([(
             1,
             vec![
@@ -156,6 +156,8 @@ fn tags_groups_segments_and_consents_are_tested() {
     check(json!({"segment": "s"}), false, None);
     check(json!({"consent": "email"}), true, None);
     check(json!({"consent": "email", "state": "withdrawn"}), false, None);
+    check(json!({"consent": "email", "topic": "offers"}), false, None);
+    check(json!({"consent": "email", "topic": "offers", "state": "withdrawn"}), true, None);
     check(json!({"consent": "sms"}), false, None);
 }
 
