@@ -27,7 +27,7 @@ pub const JUDGE_CUSTOMERS: &str = "judge_customers";
 /// The kind of the job that evaluates every segment anew, as after an import.
 pub const REFRESH_SEGMENTS: &str = "refresh_segments";
 /// How many changed customers one transaction judges.
-const JUDGED_AT_ONCE: i64 = 100;
+pub const JUDGED_AT_ONCE: usize = 100;
 /// Width of one slice of an evaluation: system ids on SQLite, buckets on PostgreSQL.
 const SLICE_SYSTEM_IDS: i64 = 2_000;
 const SLICE_BUCKETS: i64 = 32;
@@ -40,8 +40,13 @@ pub struct LiveSegment {
     pub rule: BoundRule,
 }
 
-static HAS_DIRTY: Sql =
-    Sql::fan_out("has_dirty_customers", "select 1 from {s}dirty_customers limit 1");
+static CUSTOMERS_WAIT: Sql =
+    Sql::fan_out("customers_wait", "select 1 from {s}dirty_customers limit 1");
+static WANT_JUDGING: Sql = Sql::fan_out(
+    "want_judging",
+    "select 1 from {s}dirty_customers where not exists
+       (select 1 from {s}jobs where kind = ?1 and state in ('due', 'running')) limit 1",
+);
 static DIRTY: Sql = Sql::fan_out(
     "dirty_customers",
     "select customer_id, seq, changed from {s}dirty_customers order by seq limit ?1",
@@ -66,7 +71,8 @@ static MEMBERS: Sql = Sql::fan_out(
      where segment_number = ?1 and customer_id > ?2 order by customer_id limit ?3",
 );
 
-pub(crate) static SQL: &[&Sql] = &[&HAS_DIRTY, &DIRTY, &PROGRESS, &MOVE, &EVALUATED, &MEMBERS];
+pub(crate) static SQL: &[&Sql] =
+    &[&CUSTOMERS_WAIT, &WANT_JUDGING, &DIRTY, &PROGRESS, &MOVE, &EVALUATED, &MEMBERS];
 
 const MEMBER_KEY: [Column<'static>; 3] = [
     column("bucket", ColumnType::SmallInt),
@@ -105,9 +111,20 @@ impl Dirty {
 
 impl Workspace {
     /// Whether customers wait to be judged.
-    pub async fn has_dirty_customers(&self) -> Result<bool> {
-        self.read(|tx| Box::pin(async move { Ok(tx.first(&HAS_DIRTY, &[]).await?.is_some()) }))
+    pub async fn customers_wait(&self) -> Result<bool> {
+        self.read(|tx| Box::pin(async move { Ok(tx.first(&CUSTOMERS_WAIT, &[]).await?.is_some()) }))
             .await
+    }
+
+    /// Whether customers wait to be judged and no job is at it.
+    pub async fn customers_want_judging(&self) -> Result<bool> {
+        self.read(|tx| {
+            Box::pin(async move {
+                let params = crate::params![JUDGE_CUSTOMERS];
+                Ok(tx.first(&WANT_JUDGING, params).await?.is_some())
+            })
+        })
+        .await
     }
 
     /// Judges customers who have changed, those that changed first first, by the segments that read
@@ -213,7 +230,7 @@ impl Workspace {
 }
 
 async fn waiting(tx: &mut Tx) -> Result<Vec<Dirty>> {
-    let rows = tx.query(&DIRTY, crate::params![JUDGED_AT_ONCE]).await?;
+    let rows = tx.query(&DIRTY, crate::params![JUDGED_AT_ONCE as i64]).await?;
     rows.iter()
         .map(|row| {
             Ok(Dirty {

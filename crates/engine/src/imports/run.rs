@@ -21,10 +21,11 @@ use super::{Import, upload};
 use crate::jobs::{is_fenced, lost_lease, note_fenced};
 use crate::{Ctx, Error, Result};
 
-/// How long a write turn may last where there is one writer, so that single calls stay quick.
-const TURN: Duration = Duration::from_millis(8);
+/// How long a chunk may hold the writer where there is one, so that single calls stay quick: they
+/// are written right after it, in the same commit.
+const TURN: Duration = Duration::from_millis(4);
 /// Rows of a chunk: the first one, and what it is kept within.
-const EMBEDDED_ROWS: usize = 300;
+const EMBEDDED_ROWS: usize = 150;
 const EMBEDDED_ROWS_MIN: usize = 20;
 const EMBEDDED_ROWS_MAX: usize = 1_000;
 const SERVER_ROWS: usize = 2_000;
@@ -33,6 +34,9 @@ const EMBEDDED_BYTES: usize = 256 * 1024;
 const SERVER_BYTES: usize = 2 * 1024 * 1024;
 /// Chunks that are ready before they are written.
 const AHEAD: usize = 2;
+/// Chunks that wait for their turn at once where there is one writer, which keeps their order and
+/// puts many into one commit while nobody else writes.
+const QUEUED: usize = 8;
 /// Pauses before a chunk is tried again where the database is away or full for a moment.
 const PAUSES_MS: [u64; 4] = [100, 500, 2_000, 5_000];
 /// After so many runs that ended in an error of another kind, the import is given up.
@@ -135,7 +139,7 @@ async fn write_all(
     mut chunks: mpsc::Receiver<Result<Chunk, Ended>>,
     stop: &watch::Receiver<bool>,
 ) -> Result<Run> {
-    let at_once = if writing.rows.is_some() { 2 } else { 1 };
+    let at_once = if writing.rows.is_some() { QUEUED } else { 1 };
     let mut in_flight = FuturesOrdered::new();
     let mut reading = Ok(true);
     loop {

@@ -105,7 +105,7 @@ async fn claim_all(
     stop: &watch::Receiver<bool>,
 ) -> Result<()> {
     let ctx = hub.ctx(id).await?;
-    if ctx.workspace.has_dirty_customers().await? {
+    if ctx.workspace.customers_want_judging().await? {
         ctx.workspace.add_job(JUDGE_CUSTOMERS, "all", ctx.now()).await?;
     }
     loop {

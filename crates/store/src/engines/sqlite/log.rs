@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rusqlite::Connection as Sqlite;
@@ -12,6 +12,9 @@ use super::{BUSY_WAIT, connect, fault, query};
 use crate::Result;
 use crate::engines::{Connection, Tx};
 
+/// Once only so many pages are left to move, the writer moves them itself between two turns: then
+/// the log is whole and begins anew, which the checkpointer alone never reaches under a steady load.
+const REST_PAGES: i32 = 500;
 /// How long the writer waits for readers to let go of the write-ahead log.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(20);
 
@@ -37,6 +40,8 @@ pub(super) struct Log {
     checkpoints: Checkpoints,
     /// The length at which the writer next shortens it itself.
     next_try: i32,
+    /// The length at which the writer next moves the rest.
+    next_rest: i32,
     checkpointer: Checkpointer,
 }
 
@@ -57,15 +62,17 @@ impl Log {
             }))
             .map_err(fault)?;
         let checkpointer = Checkpointer::start(path);
-        Ok(Log { pages, checkpoints, next_try: checkpoints.limit, checkpointer })
+        Ok(Log { pages, checkpoints, next_try: checkpoints.limit, next_rest: 0, checkpointer })
     }
 
     pub(super) fn after_turn(&mut self, tx: &Tx) {
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.checkpoints.start {
             self.next_try = self.checkpoints.limit;
+            self.next_rest = 0;
+            self.checkpointer.moved.store(0, Ordering::Relaxed);
         } else if pages < self.checkpoints.limit {
-            self.checkpointer.wake();
+            self.shorten(tx, pages);
         } else if pages < self.next_try {
             // The checkpointer is left asleep: while it works, the writer cannot empty the log.
         } else if self.finish(tx) {
@@ -73,6 +80,22 @@ impl Log {
             self.next_try = self.checkpoints.limit;
         } else {
             self.next_try = pages.saturating_add(self.checkpoints.start);
+        }
+    }
+
+    /// Has the log moved into the database: its bulk by the checkpointer, the last pages here.
+    fn shorten(&mut self, tx: &Tx, pages: i32) {
+        if self.checkpointer.works.load(Ordering::Acquire) {
+            return;
+        }
+        let moved = self.checkpointer.moved.load(Ordering::Relaxed);
+        if moved == 0 || pages - moved > REST_PAGES {
+            self.checkpointer.wake();
+        } else if pages >= self.next_rest {
+            // A reader may keep the log from beginning anew; then this is not tried at every turn.
+            self.next_rest = pages + REST_PAGES / 2;
+            let Connection::Sqlite(connection) = &tx.connection else { return };
+            self.checkpointer.moved.store(move_pages(connection), Ordering::Relaxed);
         }
     }
 
@@ -94,31 +117,52 @@ impl Log {
     }
 }
 
+/// Moves what can be moved without waiting for anybody; gives how many pages of the log the
+/// database then holds.
+fn move_pages(connection: &Sqlite) -> i32 {
+    let moved = query(connection, "pragma wal_checkpoint(passive)", &[])
+        .and_then(|rows| rows.first().map_or(Ok(0), |row| row.int(2)));
+    match moved {
+        Ok(pages) => i32::try_from(pages).unwrap_or(i32::MAX).max(0),
+        Err(error) => {
+            tracing::warn!(%error, "checkpoint");
+            0
+        }
+    }
+}
+
 /// Moves pages from the write-ahead log into the database beside the writer.
 struct Checkpointer {
     wake: std::sync::mpsc::SyncSender<()>,
+    works: Arc<AtomicBool>,
+    /// How many pages of the log the last pass found moved, itself included.
+    moved: Arc<AtomicI32>,
 }
 
 impl Checkpointer {
     fn start(path: &Path) -> Checkpointer {
         let (wake, woken) = std::sync::mpsc::sync_channel::<()>(1);
+        let (works, moved) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
         let path = path.to_owned();
+        let (working, result) = (works.clone(), moved.clone());
         let spawned = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
             let Ok(connection) = connect(&path, false, 2_048) else { return };
             while woken.recv().is_ok() {
-                if let Err(error) = query(&connection, "pragma wal_checkpoint(passive)", &[]) {
-                    tracing::warn!(%error, "checkpoint");
-                }
+                result.store(move_pages(&connection), Ordering::Relaxed);
+                working.store(false, Ordering::Release);
             }
         });
         if let Err(error) = spawned {
             tracing::warn!(%error, "start checkpointer");
         }
-        Checkpointer { wake }
+        Checkpointer { wake, works, moved }
     }
 
     fn wake(&self) {
-        // A full channel means that it is already at work.
-        let _ = self.wake.try_send(());
+        self.works.store(true, Ordering::Release);
+        if self.wake.try_send(()).is_err() {
+            // It has ended; the writer shortens the log by itself at its limit.
+            self.works.store(false, Ordering::Release);
+        }
     }
 }

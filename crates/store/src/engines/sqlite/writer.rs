@@ -1,6 +1,6 @@
 //! The writer's thread: turns that carry as many waiting commands as fit into one commit. The first
-//! stands on the transaction itself and the others each in a savepoint: a savepoint copies every
-//! page that is touched in it, which a bulk command, always first, would feel.
+//! stands on the transaction itself and the others each in a savepoint, which copies every page
+//! that is touched in it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -10,13 +10,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::log::Log;
 use super::{execute, transaction};
-use crate::engines::{Connection, Tx, Work};
+use crate::engines::{Connection, Priority, Tx, Work};
 use crate::{Error, Result};
 
 /// How many commands one commit may carry.
 pub(super) const GROUP: usize = 256;
 /// How long one write turn gathers commands before it commits.
 const TURN: Duration = Duration::from_millis(8);
+/// How long a turn of bulk commands goes on while no interactive one comes: a commit costs the same
+/// for many chunks of an import as for one.
+const BULK_TURN: Duration = Duration::from_millis(40);
 /// A bulk command waits about this long for its turn, however many interactive ones come.
 const BULK_WAIT: Duration = Duration::from_millis(50);
 
@@ -70,20 +73,30 @@ pub(super) struct Queues {
 
 impl Queues {
     /// Waits for a command, interactive ones first. `None` when nobody can send any more.
-    fn wait(&mut self) -> Option<Box<dyn Command>> {
+    fn wait(&mut self) -> Option<(Box<dyn Command>, Priority)> {
         futures::executor::block_on(async {
             tokio::select! {
                 biased;
-                Some(command) = self.interactive.recv() => Some(command),
-                Some(command) = self.bulk.recv() => Some(command),
+                Some(command) = self.interactive.recv() => Some((command, Priority::Interactive)),
+                Some(command) = self.bulk.recv() => Some((command, Priority::Bulk)),
                 else => None,
             }
         })
     }
 
-    /// The next command of a turn that has begun; bulk ones begin turns of their own.
-    fn next(&mut self) -> Option<Box<dyn Command>> {
-        self.interactive.try_recv().ok()
+    /// The next command of a turn that has gone on for some time. Bulk ones follow only bulk ones,
+    /// and a turn that somebody waits for is a short one.
+    fn next(&mut self, turn: &mut Priority, took: Duration) -> Option<Box<dyn Command>> {
+        if took < TURN || *turn == Priority::Bulk {
+            if let Ok(command) = self.interactive.try_recv() {
+                *turn = Priority::Interactive;
+                return Some(command);
+            }
+        }
+        match turn {
+            Priority::Bulk if took < BULK_TURN => self.bulk.try_recv().ok(),
+            _ => None,
+        }
     }
 }
 
@@ -95,7 +108,10 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
         // Bulk commands run when no interactive one waits; so that they are never starved, one
         // goes first from time to time.
         let overdue = bulk_at.elapsed() >= BULK_WAIT;
-        let first = if overdue { queues.bulk.try_recv().ok() } else { None };
+        let first = match overdue {
+            true => queues.bulk.try_recv().ok().map(|command| (command, Priority::Bulk)),
+            false => None,
+        };
         if overdue {
             bulk_at = Instant::now();
         }
@@ -109,7 +125,7 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
 /// One write turn: a transaction around as many waiting commands as fit.
 fn run_group(
     tx: &mut Tx,
-    first: Box<dyn Command>,
+    (first, mut turn): (Box<dyn Command>, Priority),
     queues: &mut Queues,
     group: &mut Vec<Box<dyn Command>>,
 ) {
@@ -124,10 +140,10 @@ fn run_group(
             };
         }
         group.push(command);
-        if outcome.is_err() || group.len() >= GROUP || began.elapsed() >= TURN {
+        if outcome.is_err() || group.len() >= GROUP {
             break;
         }
-        next = queues.next();
+        next = queues.next(&mut turn, began.elapsed());
     }
     if outcome.is_ok() {
         outcome = control(tx, "commit");
