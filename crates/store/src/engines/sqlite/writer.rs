@@ -87,11 +87,11 @@ impl Queues {
     /// The next command of a turn that has gone on for some time. Bulk ones follow only bulk ones,
     /// and a turn that somebody waits for is a short one.
     fn next(&mut self, turn: &mut Priority, took: Duration) -> Option<Box<dyn Command>> {
-        if took < TURN || *turn == Priority::Bulk {
-            if let Ok(command) = self.interactive.try_recv() {
-                *turn = Priority::Interactive;
-                return Some(command);
-            }
+        if (took < TURN || *turn == Priority::Bulk)
+            && let Ok(command) = self.interactive.try_recv()
+        {
+            *turn = Priority::Interactive;
+            return Some(command);
         }
         match turn {
             Priority::Bulk if took < BULK_TURN => self.bulk.try_recv().ok(),
