@@ -61,8 +61,9 @@ fn sync_us(folder: &Path) -> Option<u64> {
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
-    let bench = Path::new(env!("CARGO_MANIFEST_DIR"));
-    bench.parent().unwrap_or(bench).to_owned()
+    // Cargo says where the program's source lies now; it may have been built in another folder.
+    let bench = std::env::var_os("CARGO_MANIFEST_DIR").map_or("bench".into(), PathBuf::from);
+    bench.parent().map_or(".".into(), Path::to_owned)
 }
 
 /// Where benches keep their databases and files: beside the built programs, so on a real disk.

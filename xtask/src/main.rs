@@ -29,7 +29,9 @@ fn main() -> Result<()> {
     if command != "tidy" {
         bail!("usage: cargo run -p xtask -- tidy");
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("find the root")?;
+    // Read while it runs, because the folder it was built in may be another.
+    let own = std::env::var("CARGO_MANIFEST_DIR").context("started by cargo")?;
+    let root = Path::new(&own).parent().context("find the root")?;
     let mut faults = Vec::new();
     for manifest in manifests(root)? {
         check_layers(&manifest, &mut faults)?;

@@ -12,7 +12,7 @@ const RENDERS: u32 = 50_000;
 const ROUNDS: usize = 5;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../bench/render");
+    let folder = Path::new("bench/render");
     let source = std::fs::read_to_string(folder.join("mail.liquid"))?;
     let json: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(folder.join("mail.json"))?)?;

@@ -21,7 +21,7 @@ pub fn binary() -> PathBuf {
         assert!(path.is_file(), "TIDINGS_BIN names {}, which is not there", path.display());
         return path;
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new("../..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let built = ["release", "debug"].map(|profile| target.join(profile).join("tidings"));
     let newest = built

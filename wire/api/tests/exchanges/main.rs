@@ -32,14 +32,14 @@ exchanges!(accounts, bad_input, customers, idempotency, imports, many, marks, sc
 
 async fn play(engine: Engine, name: &str) {
     let api = TestApi::on(engine).await;
-    let path = format!("{}/tests/exchanges/exchanges/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("tests/exchanges/exchanges/{name}.txt");
     let text = std::fs::read_to_string(&path).expect("the exchanges are there");
     script::play(&api, &text).await;
 }
 
 #[test]
 fn every_file_of_exchanges_is_played() {
-    let folder = format!("{}/tests/exchanges/exchanges", env!("CARGO_MANIFEST_DIR"));
+    let folder = "tests/exchanges/exchanges";
     let source = include_str!("main.rs");
     for entry in std::fs::read_dir(folder).expect("the folder is there") {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
