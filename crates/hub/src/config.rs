@@ -16,6 +16,7 @@ pub const SAMPLE: &str = include_str!("config.sample.toml");
 /// Settings as flags give them; what is not given comes from the environment, the file or the
 /// default.
 #[derive(Args, Clone, Debug, Default, Serialize)]
+#[command(next_help_heading = "Settings")]
 pub struct Flags {
     /// A TOML file with settings
     #[arg(long, global = true, env = "TIDINGS_CONFIG")]
@@ -201,6 +202,14 @@ impl Config {
         }
     }
 
+    /// Makes the data folder, which nobody but its owner may look into: it holds personal data.
+    pub fn make_data_dir(&self) -> Result<()> {
+        let mut folder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+        folder.recursive(true).create(&self.data_dir).context("make the data folder")
+    }
+
     /// The key that signs links: from its file, or made in the data folder on the first start.
     pub fn master_key(&self) -> Result<[u8; 32]> {
         match &self.master_key_file {
@@ -208,7 +217,7 @@ impl Config {
             None => {
                 let file = self.data_dir.join("master.key");
                 if !file.exists() {
-                    std::fs::create_dir_all(&self.data_dir).context("make the data folder")?;
+                    self.make_data_dir()?;
                     write_key(&file)?;
                 }
                 read_key(&file)
@@ -271,6 +280,16 @@ mod tests {
         for name in names.as_object().expect("settings have names").keys() {
             assert!(SAMPLE.contains(&format!("{name} =")), "{name} is not in the sample");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_data_folder_is_closed_to_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data_dir = folder.path().join("a/b");
+        Config { data_dir: data_dir.clone(), ..Config::default() }.make_data_dir().expect("made");
+        let made = std::fs::metadata(data_dir).expect("it is there").permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made) & 0o777, 0o700);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub async fn open(config: &Config) -> Result<Arc<Hub>> {
 }
 
 async fn open_as(config: &Config, demo: bool) -> Result<Arc<Hub>> {
-    std::fs::create_dir_all(&config.data_dir).context("make the data folder")?;
+    config.make_data_dir()?;
     let store = Store::open(&config.home()).await.context("open the store")?;
     let settings = Settings {
         data_dir: config.data_dir.clone(),
@@ -51,7 +51,7 @@ async fn open_as(config: &Config, demo: bool) -> Result<Arc<Hub>> {
 
 /// Starts the hub.
 pub async fn start(config: &Config, demo: bool) -> Result<Running> {
-    std::fs::create_dir_all(&config.data_dir).context("make the data folder")?;
+    config.make_data_dir()?;
     let folder = match config.database_url {
         None => Some(lock_folder(config)?),
         Some(_) => None,

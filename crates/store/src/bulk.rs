@@ -257,6 +257,7 @@ pub async fn insert_many(
             )
         }
     };
+    tx.written += rows.len() as u64;
     let text = spell(&text, tx.dialect(), tx.schema());
     match &tx.connection {
         Connection::Sqlite(connection) if returning.is_empty() => {

@@ -40,6 +40,8 @@ pub struct Tx {
     pub(crate) layout: Layout,
     schema: Arc<str>,
     spelled: Spelled,
+    /// About how many rows were written.
+    pub(crate) written: u64,
 }
 
 pub(crate) enum Connection {
@@ -49,7 +51,7 @@ pub(crate) enum Connection {
 
 impl Tx {
     pub(crate) fn new(connection: Connection, layout: Layout, schema: Arc<str>) -> Tx {
-        Tx { connection, layout, schema, spelled: Spelled::default() }
+        Tx { connection, layout, schema, spelled: Spelled::default(), written: 0 }
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -133,10 +135,12 @@ impl Tx {
     }
 
     async fn touch(&mut self, text: &str, params: &[Param]) -> Result<u64> {
-        match &mut self.connection {
+        let touched = match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::execute(connection, text, params),
             Connection::Postgres(client) => postgres::execute(client, text, params).await,
-        }
+        }?;
+        self.written += touched;
+        Ok(touched)
     }
 }
 

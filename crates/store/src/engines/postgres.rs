@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -50,12 +51,14 @@ pub struct PostgresDb {
     pub pool: Pool,
     schema: Arc<str>,
     layout: Layout,
+    growth: Growth,
 }
 
 impl PostgresDb {
     /// `schema` is the bare name; it is quoted here.
     pub fn new(pool: Pool, schema: &str, layout: Layout) -> PostgresDb {
-        PostgresDb { pool, schema: format!("{}.", crate::sql::quoted(schema)).into(), layout }
+        let schema = format!("{}.", crate::sql::quoted(schema)).into();
+        PostgresDb { pool, schema, layout, growth: Growth::default() }
     }
 
     async fn connection(&self) -> Result<Tx> {
@@ -74,12 +77,15 @@ impl PostgresDb {
                 // After a failed statement `commit` alone would roll back and report success; the
                 // `select` fails then, in the same round trip.
                 tx.script("select 1; commit").await?;
-                guard.done();
+                let grown = self.growth.note(tx.written);
+                if let (Some(tx), true) = (guard.done(), grown) {
+                    tokio::spawn(count_anew(tx));
+                }
                 Ok(value)
             }
             Err(error) => {
                 if tx.script("rollback").await.is_ok() {
-                    guard.done();
+                    drop(guard.done());
                 }
                 Err(error)
             }
@@ -92,14 +98,61 @@ impl PostgresDb {
     }
 }
 
+/// How much this process has written, and when the planner's figures are next looked after. A table
+/// that was empty a moment ago is taken for empty until the server's own housekeeping comes by, a
+/// minute later, and joins on it are planned so.
+#[derive(Default)]
+struct Growth {
+    rows: AtomicU64,
+    next: AtomicU64,
+}
+
+impl Growth {
+    /// The first rows after which the figures are looked at; from then on when they have doubled.
+    const FIRST: u64 = 1_000;
+
+    /// True for one caller each time the rows have doubled.
+    fn note(&self, written: u64) -> bool {
+        let rows = self.rows.fetch_add(written, Ordering::Relaxed) + written;
+        let next = self.next.load(Ordering::Relaxed);
+        rows >= next.max(Self::FIRST)
+            && self
+                .next
+                .compare_exchange(next, rows * 2, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+/// Has the planner's figures counted anew for tables that are half as large again as they say.
+async fn count_anew(mut tx: Tx) {
+    let counted = async {
+        let grown = "select r.relname from (
+               select coalesce(pg_partition_root(c.oid), c.oid) as root,
+                 sum(pg_relation_size(c.oid)) / current_setting('block_size')::int as pages,
+                 sum(greatest(c.relpages, 0)) as known
+               from pg_class c where c.relkind = 'r' and c.relnamespace = (?1::text)::regnamespace
+               group by 1) t
+             join pg_class r on r.oid = t.root where t.pages > t.known * 1.5 + 4";
+        let schema = tx.schema().trim_end_matches('.').to_owned();
+        for table in tx.query_text(grown, crate::params![schema]).await? {
+            let table = crate::sql::quoted(&table.text(0)?);
+            tx.script(&format!("analyze (skip_locked) {}{table}", tx.schema())).await?;
+        }
+        Ok::<(), Error>(())
+    };
+    if let Err(error) = counted.await {
+        tracing::warn!(%error, "analyze tables");
+    }
+}
+
 struct OpenTransaction {
     tx: Option<Tx>,
 }
 
 impl OpenTransaction {
     /// The transaction has ended; its connection may go back to the pool.
-    fn done(mut self) {
-        drop(self.tx.take());
+    fn done(mut self) -> Option<Tx> {
+        self.tx.take()
     }
 }
 

@@ -202,3 +202,30 @@ async fn a_connection_keeps_a_bounded_number_of_statements() {
     let kept = kept.await.unwrap();
     assert!((1..=PREPARED as i64).contains(&kept), "{kept}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_grew_is_no_longer_taken_for_empty() {
+    let opened = Opened::new(2).await;
+    // A table in pieces, too, whose figures as a whole are what joins are planned by.
+    let pieces = "create table s.p (n bigint) partition by hash (n);
+                  create table s.p_0 partition of s.p for values with (modulus 1, remainder 0)";
+    opened.beside.batch_execute(pieces).await.unwrap();
+    for table in ["t", "p"] {
+        opened
+            .db
+            .write(Priority::Bulk, move |tx| {
+                Box::pin(async move {
+                    let text = format!("insert into {{s}}{table} select generate_series(1, 5000)");
+                    tx.execute_text(&text, &[]).await
+                })
+            })
+            .await
+            .unwrap();
+        let counted = format!("select reltuples from pg_class where oid = 's.{table}'::regclass");
+        let mut rows = 0.0;
+        while rows < 5_000.0 {
+            rows = opened.beside.query_one(&counted, &[]).await.unwrap().get::<_, f32>(0);
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+}
