@@ -35,7 +35,8 @@ const region = (name) => page.getByRole('region', { name, exact: true })
 const testId = (name) => page.getByTestId(name)
 const heading = (name) => page.getByRole('heading', { level: 1, name })
 const campaignId = () => page.url().split('/').at(-1)
-const counts = async () => (await stage.call(`/v1/campaigns/${campaignId()}`)).counts
+const campaign = () => stage.call(`/v1/campaigns/${campaignId()}`)
+const counts = async () => (await campaign()).counts
 
 /** A figure once it is on the screen and has a value. */
 const figureIs = (name, wanted) => until(`${name} is ${wanted}`, async () => (await testId(name).count()) === 1 && numberIn(await testId(name).innerText()) === wanted)
@@ -227,7 +228,7 @@ step('a campaign is launched, arrives and adds up', async () => {
 })
 
 step('a mail is opened in the mailbox, its link clicked, and the click counted', async () => {
-  const campaign = page.url()
+  const report = page.url()
   await page.getByRole('link', { name: 'Mailbox' }).click()
   await page.getByRole('searchbox', { name: 'Search mails' }).fill('e2e.example.com')
   await region('Mails').getByRole('button').filter({ hasText: 'e2e.example.com' }).first().click()
@@ -244,7 +245,7 @@ step('a mail is opened in the mailbox, its link clicked, and the click counted',
   await button('Mail').click()
   await page.frameLocator('iframe[title^="Mail: "]').getByRole('link', { name: 'No more' }).waitFor()
   const mailbox = page.url()
-  await page.goto(campaign)
+  await page.goto(report)
   await until('the click is counted', async () => (await testId('clicked').count()) === 1 && (await testId('clicked').innerText()) === '1 customer')
   await region('Links').getByText(`${stage.base}/healthz`).waitFor()
   await page.goto(mailbox)
@@ -272,7 +273,8 @@ step('a big campaign pauses, goes on and is cancelled, and still adds up', async
   await button('Save and review').click()
   await button('Launch campaign').click()
   await page.getByRole('dialog').getByRole('button', { name: /^Send [\d,]+ mails$/ }).click()
-  await until('the first are sent', async () => (await counts()).sent > 0)
+  await until('it sends, and everybody is decided on', async () => (await campaign()).state === 'sending')
+  await region('Sending').waitFor()
   await button('Pause').click()
   await button('Resume').waitFor()
   await until('nothing is on its way any more', async () => (await counts()).in_flight === 0)
