@@ -24,4 +24,9 @@ scripts/postgres.sh cargo test --workspace --locked --exclude tidings-harness --
 step "release build"
 cargo build --release --locked -p tidings
 
+step "console, in a browser"
+TIDINGS_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/tidings"
+export TIDINGS_BIN
+(cd console && npm run --silent e2e)
+
 step "done"

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { chromium } from 'playwright-core'
 
@@ -12,6 +13,7 @@ const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync',
 ]
+export const PASSWORD = 'a password of the test'
 
 function freePort() {
   return new Promise((resolve, reject) => {
@@ -39,63 +41,87 @@ async function startHub() {
 
   async function stop() {
     if (!exited) hub.kill('SIGTERM')
-    await Promise.race([gone, sleep(20_000).then(() => hub.kill('SIGKILL'))])
+    const patience = new AbortController()
+    void sleep(20_000, undefined, { signal: patience.signal }).then(() => hub.kill('SIGKILL'), () => {})
+    await gone
+    patience.abort()
     await rm(dataDir, { recursive: true, force: true })
+  }
+
+  /** Makes a user, as an operator does beside the running hub. */
+  function addUser(mail, role) {
+    return new Promise((resolve, reject) => {
+      const command = spawn(binary, ['user', 'create', mail, '--workspace', 'harbour-hearth', '--role', role, '--data-dir', dataDir], { stdio: ['pipe', 'ignore', 'inherit'] })
+      command.stdin.end(`${PASSWORD}\n`)
+      command.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`user create ended with ${code}`))))
+    })
   }
 
   const deadline = Date.now() + 60_000
   while (Date.now() < deadline && !exited) {
     const ready = await fetch(`${base}/readyz`).then((answer) => answer.ok, () => false)
-    if (ready) return { base, stop }
+    if (ready) return { base, stop, addUser }
     await sleep(100)
   }
   await stop()
   throw new Error(`the hub did not become ready:\n${log.join('')}`)
 }
 
+/** What the browser itself logs where everything is as it should be. */
+function isExpected(text, url) {
+  // Refusals while somebody types, and wrong passwords.
+  if (/^Failed to load resource: .* 422/.test(text)) return true
+  if (/^Failed to load resource: .* 401/.test(text)) return url.endsWith('/v1/session')
+  // Scripts in mails that the sandbox stopped.
+  return /^Blocked script execution in 'about:srcdoc'/.test(text)
+}
+
 /** A hub, a browser and one page, which remembers everything that should not have happened. */
 export async function startStage() {
   const hub = await startHub()
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS })
-  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: 'en-GB' })
-  context.setDefaultTimeout(20_000)
   const faults = []
-  await context.addInitScript(() => {
-    document.addEventListener('securitypolicyviolation', (event) => console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI}`))
-  })
-  const refuseDialogs = (page) => page.on('dialog', (dialog) => {
-    faults.push(`dialog: ${dialog.message()}`)
-    void dialog.dismiss()
-  })
-  const watch = (page) => {
+
+  /** Another visitor, with cookies of their own. */
+  async function visitor(options = {}) {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: 'en-GB', ...options })
+    context.setDefaultTimeout(30_000)
+    await context.addInitScript(() => {
+      document.addEventListener('securitypolicyviolation', (event) => console.error(`CSP violation: ${event.violatedDirective} ${event.blockedURI}`))
+    })
+    context.on('page', (page) => page.on('dialog', (dialog) => {
+      faults.push(`dialog: ${dialog.message()}`)
+      void dialog.dismiss()
+    }))
+    const page = await context.newPage()
     page.on('pageerror', (error) => faults.push(`exception: ${error.message}`))
     page.on('console', (message) => {
-      // The browser itself logs what is refused with 422 while somebody types, and the scripts in mails that the sandbox stopped.
-      const expected = /^Failed to load resource: .* 422|^Blocked script execution in 'about:srcdoc'/.test(message.text())
-      if (message.type() === 'error' && !expected) faults.push(`console: ${message.text()} (${message.location().url})`)
+      const { url } = message.location()
+      if (message.type() === 'error' && !isExpected(message.text(), url)) faults.push(`console: ${message.text()} (${url})`)
     })
+    return page
   }
-  context.on('page', refuseDialogs)
-  const page = await context.newPage()
-  watch(page)
 
+  const page = await visitor()
   return {
     base: hub.base,
     page,
-    context,
     faults,
+    visitor,
+    addUser: hub.addUser,
     open: async (path) => {
       await page.goto(`${hub.base}/console${path}`)
       await page.getByRole('heading', { level: 1 }).waitFor()
     },
-    /** A call of the API as the signed-in person. */
-    call: (path) => page.evaluate(async (url) => {
+    /** A call of the API as the signed-in person; `body` makes it a POST. */
+    call: (path, body, type = 'application/json') => page.evaluate(async ([url, content, kind]) => {
       const session = await (await fetch('/v1/session')).json()
-      const workspace = localStorage.getItem('tidings-workspace') ?? session.workspaces[0].slug
-      const answer = await fetch(url, { headers: { 'Tidings-Workspace': workspace } })
+      const headers = { 'Tidings-Workspace': session.workspaces[0].slug }
+      if (content) Object.assign(headers, { 'Tidings-CSRF': session.csrf, 'Content-Type': kind })
+      const answer = await fetch(url, content ? { method: 'POST', headers, body: content } : { headers })
       if (!answer.ok) throw new Error(`${url}: ${answer.status}`)
       return answer.json()
-    }, path),
+    }, [path, body && typeof body !== 'string' ? JSON.stringify(body) : body, type]),
     stop: async () => {
       await browser.close()
       await hub.stop()
@@ -103,35 +129,30 @@ export async function startStage() {
   }
 }
 
-/** What stands between a page and somebody who cannot see it or has no mouse; an empty list is good. */
-export function accessibilityFaults(page) {
-  return page.evaluate(() => {
-    const faults = []
-    const shown = (element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest('[aria-hidden="true"]')
-    const all = (selector) => [...document.querySelectorAll(selector)].filter(shown)
-    const text = (id) => document.getElementById(id)?.textContent?.trim() ?? ''
-    const name = (element) =>
-      element.getAttribute('aria-label')?.trim() ||
-      (element.getAttribute('aria-labelledby') ?? '').split(' ').map(text).join(' ').trim() ||
-      [...(element.labels ?? [])].map((label) => label.textContent.trim()).join(' ') ||
-      (/^(INPUT|SELECT|TEXTAREA)$/.test(element.tagName) ? '' : element.textContent.trim()) ||
-      element.title
-    if (!document.documentElement.lang) faults.push('the page names no language')
-    if (!document.title) faults.push('the page has no title')
-    if (all('h1').length !== 1) faults.push(`${all('h1').length} main headings`)
-    if (all('main').length !== 1) faults.push(`${all('main').length} main landmarks`)
-    for (const element of all('a[href], button, input:not([type=hidden]), select, textarea, iframe, [role=progressbar], [role=img], [role=dialog], dialog, nav')) {
-      if (!name(element)) faults.push(`no name: ${element.outerHTML.slice(0, 120)}`)
+/** Tests that stand on the ones before them: after the first failure the others fail at once. */
+export function steps(page) {
+  let broken = ''
+  return (name, body) => test(name, async () => {
+    assert.equal(broken, '', 'an earlier step failed')
+    broken = name
+    try {
+      await body()
+    } catch (cause) {
+      const shot = join(tmpdir(), 'tidings-e2e-failed.png')
+      await page()?.screenshot({ path: shot }).catch(() => {})
+      console.error(`“${name}” failed on ${page()?.url()}; the screen is in ${shot}`)
+      throw cause
     }
-    for (const element of all('img')) if (!element.hasAttribute('alt')) faults.push(`no alt: ${element.outerHTML.slice(0, 120)}`)
-    for (const element of all('[tabindex]')) if (Number(element.getAttribute('tabindex')) > 0) faults.push(`takes the focus out of turn: ${element.outerHTML.slice(0, 120)}`)
-    const ids = [...document.querySelectorAll('[id]')].map((element) => element.id)
-    for (const id of new Set(ids.filter((id, index) => ids.indexOf(id) !== index))) faults.push(`two elements are called ${id}`)
-    for (const element of all('[aria-describedby], [aria-controls], [aria-labelledby]')) {
-      for (const attribute of ['aria-describedby', 'aria-controls', 'aria-labelledby']) {
-        for (const id of (element.getAttribute(attribute) ?? '').split(' ').filter(Boolean)) if (!document.getElementById(id)) faults.push(`${attribute} names ${id}, which is not there`)
-      }
-    }
-    return faults
+    broken = ''
   })
+}
+
+/** Waits for a condition that no single element shows. */
+export async function until(what, check) {
+  const deadline = Date.now() + 90_000
+  for (;;) {
+    if (await check()) return
+    if (Date.now() > deadline) assert.fail(`waited in vain: ${what}`)
+    await sleep(100)
+  }
 }

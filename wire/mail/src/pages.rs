@@ -7,7 +7,7 @@ fn frame(title: &str, body: &str) -> String {
          <meta name=\"robots\" content=\"noindex\"><title>{title}</title><style>\
          body{{font:17px/1.55 system-ui,sans-serif;margin:0;display:grid;place-items:center;\
          min-height:100vh;background:#f6f5f2;color:#22211f}}\
-         main{{max-width:26rem;padding:2.5rem;background:#fff;border-radius:14px;\
+         main{{max-width:26rem;margin:1rem;padding:2.5rem;background:#fff;border-radius:14px;\
          box-shadow:0 1px 3px #0002}}h1{{font-size:1.35rem;margin:0 0 .6rem}}\
          button{{font:inherit;padding:.7rem 1.4rem;border:0;border-radius:8px;background:#22211f;\
          color:#fff;cursor:pointer}}button:focus-visible{{outline:3px solid #4a7dff}}\

@@ -201,6 +201,13 @@ async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
             }
         }
     }
+    // Whoever watches reads "sending" from here on, and not only once the run is over.
+    if shard.next >= shard.high && run.campaign.state == CampaignState::Preparing {
+        let number = run.campaign.number;
+        if let Err(error) = run.ctx.workspace.settle_campaign(number, run.ctx.now()).await {
+            tracing::warn!(%error, campaign = number, "mark the campaign as sending");
+        }
+    }
     Ok(())
 }
 
