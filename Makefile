@@ -22,7 +22,7 @@ console/dist/index.html: $(shell find console/src console/index.html console/pac
 test: deps
 	scripts/test.sh
 
-## Kill, freeze and cut off the real program, and drive the console in a browser
+## The part of the tests that kills, freezes and cuts off the real program, and drives the console
 outside: deps console
 	cargo build --release --locked -p tidings
 	scripts/outside.sh

@@ -24,9 +24,7 @@ scripts/postgres.sh cargo test --workspace --locked --exclude tidings-harness --
 step "release build"
 cargo build --release --locked -p tidings
 
-step "console, in a browser"
-TIDINGS_BIN="${CARGO_TARGET_DIR:-$PWD/target}/release/tidings"
-export TIDINGS_BIN
-(cd console && npm run --silent e2e)
+step "the program from outside: crashes, two nodes, outages, and the console in a browser"
+scripts/outside.sh
 
 step "done"
