@@ -651,7 +651,7 @@ impl Workspace {
         resend: bool,
         at: Timestamp,
     ) -> Result<u64> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let sql = if resend { &RESOLVE_RESEND } else { &RESOLVE_GIVE_UP };
                 let touched = tx.execute(sql, crate::params![campaign, at]).await?;

@@ -10,11 +10,11 @@ use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, Outcome};
 use tidings_domain::schema::Schema;
 
-use crate::Result;
 use crate::changes::{self, Applying};
 use crate::engines::{Db, Priority, Tx};
 use crate::sql::Dialect;
 use crate::system::WorkspaceRow;
+use crate::{Error, Result};
 
 /// How long a schema that another node may have changed is trusted.
 const SCHEMA_TRUST: Duration = Duration::from_secs(1);
@@ -157,15 +157,26 @@ impl Workspace {
         let upserts =
             changes.iter().filter(|change| matches!(change, Change::UpsertCustomer(_))).count();
         let system_ids = self.system_ids(upserts).await?;
-        let mut how = Applying { schema: self.schema().await?, at, judge: true, system_ids };
-        let (outcomes, unused) = self
-            .write(Priority::Interactive, move |tx| {
+        let mut how =
+            Applying { schema: self.schema().await?, at, judge: true, system_ids: Vec::new() };
+        let count = changes.len();
+        // They are no part of the result, because a result that was kept used those of its time.
+        let system_ids = Arc::new(Mutex::new(system_ids));
+        let unused = system_ids.clone();
+        let outcomes: Vec<Outcome> = self
+            .write_kept(Priority::Interactive, move |tx| {
                 Box::pin(async move {
+                    how.system_ids = std::mem::take(&mut system_ids.lock());
                     let outcomes = changes::apply(tx, &mut how, &changes).await?;
-                    Ok((outcomes, how.system_ids))
+                    *system_ids.lock() = how.system_ids;
+                    Ok(outcomes)
                 })
             })
             .await?;
+        if outcomes.len() != count {
+            return Err(Error::Corrupt("kept outcomes are of other changes".to_owned()));
+        }
+        let unused = std::mem::take(&mut *unused.lock());
         self.return_system_ids(unused);
         Ok(outcomes)
     }
