@@ -209,6 +209,17 @@ static EVENTS: Sql = Sql::bucket(
 
 pub(crate) static SQL: &[&Sql] = &[&TAGS, &GROUPS, &CONSENTS, &SEGMENTS, &SUPPRESSION, &EVENTS];
 
+/// A page of the customers `c` who meet a condition with so many parameters; two follow, the system
+/// id that the page starts after and its length. System ids are the one order that all layouts have
+/// an index for: on PostgreSQL the primary key starts with the bucket.
+pub(crate) fn page_text(columns: &str, condition: &str, params: usize) -> String {
+    let (after, limit) = (params + 1, params + 2);
+    format!(
+        "select {columns} from {{s}}customers c where ({condition}) and c.system_id > ?{after} \
+         order by c.system_id limit ?{limit}"
+    )
+}
+
 impl Workspace {
     /// One customer, or `None`.
     pub async fn customer(&self, reference: CustomerRef) -> Result<Option<Customer>> {
@@ -223,25 +234,20 @@ impl Workspace {
         .await
     }
 
-    /// A page of customers in the order of their ids, which is the order they came in. `matching`
-    /// is a condition over customers `c` with its parameters, as segments make it.
+    /// A page of customers in the order of their system ids, which is the order they came in.
+    /// `matching` is a condition over customers `c` with its parameters, as segments make it.
     pub async fn customers(
         &self,
         matching: Option<(String, Vec<Param>)>,
-        after: Option<CustomerId>,
+        after: Option<i64>,
         limit: usize,
-    ) -> Result<Page<Customer, CustomerId>> {
+    ) -> Result<Page<Customer, i64>> {
         let schema = self.schema().await?;
         let columns = customer_columns(&schema).replace("t.", "c.");
         let (condition, mut params) = matching.unwrap_or_else(|| ("true".to_owned(), Vec::new()));
-        params.push(after.map_or(uuid::Uuid::nil(), |id| id.0).into());
-        let after_at = params.len();
+        let text = page_text(&columns, &condition, params.len());
+        params.push(after.unwrap_or(0).into());
         params.push(Param::Int(limit as i64 + 1));
-        let text = format!(
-            "select {columns} from {{s}}customers c where ({condition}) and c.id > ?{after_at} \
-             order by c.id limit ?{}",
-            after_at + 1
-        );
         let items = self
             .read(move |tx| {
                 Box::pin(async move {
@@ -250,7 +256,7 @@ impl Workspace {
                 })
             })
             .await?;
-        Ok(Page::cut(items, limit, |customer| customer.id))
+        Ok(Page::cut(items, limit, |customer| customer.system_id))
     }
 
     /// A customer with tags, groups, consents, segments and suppression.

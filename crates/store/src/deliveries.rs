@@ -19,7 +19,7 @@ use tidings_domain::{
 
 use crate::bulk::{Column, ColumnType, OnConflict, column, insert_many, select_many, update_many};
 use crate::campaigns::{Shard, state_of};
-use crate::changes::sort_rows;
+use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::changes::{DeliveryEvent, record_delivery_events};
 use crate::customers::{Customer, Page, load_customers};
 use crate::engines::{Priority, Tx};
@@ -483,6 +483,16 @@ pub enum Reaction {
     Unsubscribed,
 }
 
+/// A page of a campaign's deliveries by customer, with what else they must meet.
+pub(crate) fn page_text(condition: &str) -> String {
+    format!(
+        "select d.id, d.customer_id, d.address, d.state, d.reason, d.reply, d.attempts, d.due_at, \
+         d.finished_at, d.opened_at, d.clicked_at from {{s}}deliveries d \
+         where d.campaign_number = ?1 and d.customer_id > ?2{condition} \
+         order by d.customer_id limit ?3"
+    )
+}
+
 impl Workspace {
     /// Freezes the next slice of a shard's audience and gives where the shard then stands. The
     /// condition is over customers `c`, as segments make it.
@@ -725,26 +735,23 @@ impl Workspace {
             after.map_or(uuid::Uuid::nil(), |id| id.0).into(),
             (limit as i64 + 1).into(),
         ];
-        let mut text = "select d.id, d.customer_id, c.external_id, coalesce(d.address, c.email), \
-             d.state, d.reason, d.reply, d.attempts, d.due_at, d.finished_at, d.opened_at, \
-             d.clicked_at from {s}deliveries d left join {s}customers c \
-             on c.bucket = d.bucket and c.id = d.customer_id \
-             where d.campaign_number = ?1 and d.customer_id > ?2"
-            .to_owned();
+        let mut condition = String::new();
         if let Some(state) = state {
             params.push(state.number().into());
-            text.push_str(&format!(" and d.state = ?{}", params.len()));
+            condition.push_str(&format!(" and d.state = ?{}", params.len()));
         }
         if let Some(reason) = reason {
             params.push(reason.into());
-            text.push_str(&format!(" and d.reason = ?{}", params.len()));
+            condition.push_str(&format!(" and d.reason = ?{}", params.len()));
         }
-        text.push_str(" order by d.customer_id limit ?3");
+        let text = page_text(&condition);
         let items = self
             .read(move |tx| {
                 Box::pin(async move {
                     let rows = tx.query_text(&text, &params).await?;
-                    rows.iter().map(delivery).collect::<Result<Vec<_>>>()
+                    let mut items = rows.iter().map(delivery).collect::<Result<Vec<_>>>()?;
+                    name_customers(tx, &mut items).await?;
+                    Ok(items)
                 })
             })
             .await?;
@@ -844,18 +851,37 @@ fn delivery(row: &Row) -> Result<Delivery> {
     Ok(Delivery {
         id: DeliveryId(row.uuid(0)?),
         customer: CustomerId(row.uuid(1)?),
-        external_id: row.opt_text(2)?,
-        address: row.opt_text(3)?,
-        state: DeliveryState::from_number(row.small(4)?)
+        external_id: None,
+        address: row.opt_text(2)?,
+        state: DeliveryState::from_number(row.small(3)?)
             .ok_or_else(|| Error::Corrupt("a delivery's state is unknown".into()))?,
-        reason: row.opt_text(5)?,
-        reply: row.opt_text(6)?,
-        attempts: row.small(7)?,
-        due_at: row.time(8)?,
-        finished_at: row.opt_time(9)?,
-        opened_at: row.opt_time(10)?,
-        clicked_at: row.opt_time(11)?,
+        reason: row.opt_text(4)?,
+        reply: row.opt_text(5)?,
+        attempts: row.small(6)?,
+        due_at: row.time(7)?,
+        finished_at: row.opt_time(8)?,
+        opened_at: row.opt_time(9)?,
+        clicked_at: row.opt_time(10)?,
     })
+}
+
+/// Adds what is known of the customers: their external ids, and the addresses of those who have not
+/// been written to yet.
+async fn name_customers(tx: &mut Tx, deliveries: &mut [Delivery]) -> Result<()> {
+    let mut keys: Vec<Vec<Param>> =
+        deliveries.iter().map(|one| customer_key(one.customer)).collect();
+    sort_rows(&mut keys);
+    let wanted = "t.id, t.external_id, t.email";
+    let mut known = HashMap::with_capacity(keys.len());
+    for row in select_many(tx, "customers", wanted, &CUSTOMER_KEY, &keys, "").await? {
+        known.insert(CustomerId(row.uuid(0)?), (row.opt_text(1)?, row.opt_text(2)?));
+    }
+    for one in deliveries {
+        let (external_id, email) = known.remove(&one.customer).unwrap_or_default();
+        one.external_id = external_id;
+        one.address = one.address.take().or(email);
+    }
+    Ok(())
 }
 
 /// How often a link of a campaign was followed.

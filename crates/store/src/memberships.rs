@@ -65,7 +65,7 @@ static EVALUATED: Sql = Sql::reference(
     "update {s}segments set evaluated_version = ?2, next_slice = 0
      where number = ?1 and version = ?2",
 );
-static MEMBERS: Sql = Sql::fan_out(
+pub(crate) static MEMBERS: Sql = Sql::fan_out(
     "segment_customers",
     "select customer_id from {s}segment_members
      where segment_number = ?1 and customer_id > ?2 order by customer_id limit ?3",

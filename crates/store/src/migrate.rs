@@ -17,12 +17,20 @@ pub struct Migration {
     pub postgres: &'static str,
 }
 
-pub static WORKSPACE: &[Migration] = &[Migration {
-    number: 1,
-    name: "workspace",
-    sqlite: include_str!("migrations/sqlite/0001_workspace.sql"),
-    postgres: include_str!("migrations/postgres/0001_workspace.sql"),
-}];
+pub static WORKSPACE: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "workspace",
+        sqlite: include_str!("migrations/sqlite/0001_workspace.sql"),
+        postgres: include_str!("migrations/postgres/0001_workspace.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "pages",
+        sqlite: include_str!("migrations/sqlite/0002_pages.sql"),
+        postgres: include_str!("migrations/postgres/0002_pages.sql"),
+    },
+];
 
 pub static SYSTEM: &[Migration] = &[Migration {
     number: 1,

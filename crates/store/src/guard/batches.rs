@@ -218,7 +218,7 @@ async fn check_prepared(guarded: &Guarded) {
         .filter(|sql| sql.class == Class::FanOut)
         .map(|sql| spell(sql.text, Dialect::Postgres, &prefix))
         .collect();
-    let listing = "customers c where (true) and c.id >";
+    let listing = "customers c where (true) and c.system_id >";
     let mut faults = Vec::new();
     let mut checked = 0;
     for text in guarded.prepared().await {
