@@ -50,6 +50,13 @@ pub struct DueDelivery {
     pub repeats: Option<String>,
 }
 
+/// What is due, and whose customer is not there any more.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    pub deliveries: Vec<DueDelivery>,
+    pub gone: Vec<CustomerId>,
+}
+
 /// Why a transactional message is sent again after its holder crashed.
 pub const RESENT_AFTER_CRASH: &str = "resent_after_crash";
 /// Why one is sent again whose last byte was not answered.
@@ -563,7 +570,7 @@ impl Workspace {
         now: Timestamp,
         after: (Timestamp, DeliveryId),
         limit: usize,
-    ) -> Result<Vec<DueDelivery>> {
+    ) -> Result<Due> {
         let schema = self.schema().await?;
         self.read(move |tx| {
             Box::pin(async move {
@@ -798,7 +805,9 @@ impl Workspace {
                         Some(SkipReason::Suppressed) => review.suppressed += count,
                         Some(SkipReason::HardBounced) => review.hard_bounced += count,
                         Some(SkipReason::NoConsent) => review.no_consent += count,
-                        Some(SkipReason::Erased | SkipReason::NotRendered) => {}
+                        Some(
+                            SkipReason::Erased | SkipReason::NotRendered | SkipReason::CustomerGone,
+                        ) => {}
                     }
                 }
                 Ok(review)
@@ -819,11 +828,7 @@ pub struct Review {
     pub no_address: i64,
 }
 
-async fn with_customers(
-    tx: &mut Tx,
-    schema: &Arc<Schema>,
-    rows: &[Row],
-) -> Result<Vec<DueDelivery>> {
+async fn with_customers(tx: &mut Tx, schema: &Arc<Schema>, rows: &[Row]) -> Result<Due> {
     let ids: Vec<CustomerId> =
         rows.iter().map(|row| row.uuid(1).map(CustomerId)).collect::<Result<_>>()?;
     let mut customers: HashMap<CustomerId, Customer> = load_customers(tx, schema, &ids)
@@ -831,10 +836,14 @@ async fn with_customers(
         .into_iter()
         .map(|customer| (customer.id, customer))
         .collect();
-    let mut due = Vec::with_capacity(rows.len());
+    let mut due = Due::default();
     for row in rows {
-        let Some(customer) = customers.remove(&CustomerId(row.uuid(1)?)) else { continue };
-        due.push(DueDelivery {
+        let id = CustomerId(row.uuid(1)?);
+        let Some(customer) = customers.remove(&id) else {
+            due.gone.push(id);
+            continue;
+        };
+        due.deliveries.push(DueDelivery {
             id: DeliveryId(row.uuid(0)?),
             customer,
             attempts: row.small(2)?,
