@@ -244,6 +244,7 @@ impl Workspace {
     ) -> Result<Page<Customer, i64>> {
         let schema = self.schema().await?;
         let columns = customer_columns(&schema).replace("t.", "c.");
+        let is_rule = matching.is_some();
         let (condition, mut params) = matching.unwrap_or_else(|| ("true".to_owned(), Vec::new()));
         let text = page_text(&columns, &condition, params.len());
         params.push(after.unwrap_or(0).into());
@@ -251,7 +252,10 @@ impl Workspace {
         let items = self
             .read(move |tx| {
                 Box::pin(async move {
-                    let rows = tx.query_text(&text, &params).await?;
+                    let rows = match is_rule {
+                        true => tx.query_once(&text, &params).await?,
+                        false => tx.query_text(&text, &params).await?,
+                    };
                     rows.iter().map(|row| customer(row, 0, &schema)).collect::<Result<Vec<_>>>()
                 })
             })

@@ -231,7 +231,7 @@ async fn slice_customers(
          where {slice} >= ?{next} and {slice} < ?{} and ({condition}) order by c.id",
         next + 1
     );
-    let rows = tx.query_text(&text, &params).await?;
+    let rows = tx.query_once(&text, &params).await?;
     rows.iter().map(|row| Ok((CustomerId(row.uuid(0)?), row.opt_text(1)?, row.bool(2)?))).collect()
 }
 
@@ -784,7 +784,7 @@ impl Workspace {
                     condition.0
                 );
                 let mut review = Review::default();
-                for row in tx.query_text(&text, &condition.1).await? {
+                for row in tx.query_once(&text, &condition.1).await? {
                     let reason = row.opt_text(0)?;
                     let hard_bounced = reason.as_deref() == Some("hard_bounce");
                     let count = row.int(3)?;

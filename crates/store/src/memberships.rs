@@ -277,7 +277,7 @@ async fn difference(
            cast(?{version_at} as integer) \
          from ({members}) m where true on conflict do nothing"
     );
-    tx.execute_text(&add, &params).await?;
+    tx.execute_once(&add, &params).await?;
     // The same parameters in the same places, though this statement does not read them all.
     let drop = format!(
         "delete from {{s}}segment_members where segment_number = ?{number} \
@@ -286,7 +286,7 @@ async fn difference(
                 where {by} >= ?{low} and {by} < ?{high}) \
            and (bucket, customer_id) not in ({members})"
     );
-    tx.execute_text(&drop, &params).await?;
+    tx.execute_once(&drop, &params).await?;
     Ok(())
 }
 

@@ -167,7 +167,7 @@ pub async fn add_attribute(
         quoted(&column),
         column_type(kind, tx.dialect())
     );
-    tx.execute_text(&text, &[]).await?;
+    tx.execute_once(&text, &[]).await?;
     let scale = kind.scale().map(i64::from);
     let params = crate::params![number, name, kind_name, scale, kind.currency(), &column, at];
     tx.execute(&ADD_ATTRIBUTE, params).await?;
@@ -187,7 +187,7 @@ pub async fn rename_attribute(tx: &mut Tx, number: i32, name: &str) -> Result<()
 pub async fn drop_attribute(tx: &mut Tx, attribute: &Attribute) -> Result<()> {
     limit_lock_wait(tx).await?;
     let text = format!("alter table {{s}}customers drop column {}", quoted(&attribute.column));
-    tx.execute_text(&text, &[]).await?;
+    tx.execute_once(&text, &[]).await?;
     tx.execute(&DROP_ATTRIBUTE, crate::params![attribute.number]).await?;
     tx.execute(&BUMP, &[]).await?;
     Ok(())
@@ -265,7 +265,7 @@ async fn add_column(tx: &mut Tx, table: &str, attribute: &Attribute) -> Result<(
         quoted(table),
         quoted(&attribute.column)
     );
-    tx.execute_text(&text, &[]).await.map(|_| ())
+    tx.execute_once(&text, &[]).await.map(|_| ())
 }
 
 /// Adds a field to a table.
@@ -292,7 +292,7 @@ pub async fn add_field(
         quoted(&column),
         column_type(kind, tx.dialect())
     );
-    tx.execute_text(&text, &[]).await?;
+    tx.execute_once(&text, &[]).await?;
     let scale = kind.scale().map(i64::from);
     let kind_name = kind.name();
     let params =

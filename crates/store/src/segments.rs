@@ -203,7 +203,7 @@ impl Workspace {
         self.read(move |tx| {
             Box::pin(async move {
                 let text = format!("select count(*) from {{s}}customers c where {}", condition.0);
-                let members = tx.query_text(&text, &condition.1).await?;
+                let members = tx.query_once(&text, &condition.1).await?;
                 let all = tx.query_text("select count(*) from {s}customers", &[]).await?;
                 let count = |rows: &[Row]| rows.first().map_or(Ok(0), |row| row.int(0));
                 Ok((count(&members)?, count(&all)?))

@@ -68,6 +68,16 @@ pub(super) fn query(connection: &Sqlite, text: &str, params: &[Param]) -> Result
     rows(&mut statement, params)
 }
 
+pub(super) fn query_once(connection: &Sqlite, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+    rows(&mut connection.prepare(text).map_err(fault)?, params)
+}
+
+pub(super) fn execute_once(connection: &Sqlite, text: &str, params: &[Param]) -> Result<u64> {
+    let mut statement = connection.prepare(text).map_err(fault)?;
+    let touched = statement.execute(rusqlite::params_from_iter(params)).map_err(fault)?;
+    Ok(touched as u64)
+}
+
 fn rows(statement: &mut rusqlite::Statement<'_>, params: &[Param]) -> Result<Vec<Row>> {
     let columns = statement.column_count();
     let found = statement
