@@ -223,12 +223,14 @@ pub(crate) fn page_text(columns: &str, condition: &str, params: usize) -> String
 impl Workspace {
     /// One customer, or `None`.
     pub async fn customer(&self, reference: CustomerRef) -> Result<Option<Customer>> {
-        let schema = self.schema().await?;
-        self.read(move |tx| {
-            Box::pin(async move {
-                let found = find_customers(tx, &[&reference]).await?;
-                let Some(Some(id)) = found.first() else { return Ok(None) };
-                Ok(load_customers(tx, &schema, &[*id]).await?.pop())
+        self.by_schema(|schema| {
+            let reference = reference.clone();
+            self.read(move |tx| {
+                Box::pin(async move {
+                    let found = find_customers(tx, &[&reference]).await?;
+                    let Some(Some(id)) = found.first() else { return Ok(None) };
+                    Ok(load_customers(tx, &schema, &[*id]).await?.pop())
+                })
             })
         })
         .await
@@ -242,7 +244,16 @@ impl Workspace {
         after: Option<i64>,
         limit: usize,
     ) -> Result<Page<Customer, i64>> {
-        let schema = self.schema().await?;
+        self.by_schema(|schema| self.customers_by(schema, matching.clone(), after, limit)).await
+    }
+
+    async fn customers_by(
+        &self,
+        schema: Arc<Schema>,
+        matching: Option<(String, Vec<Param>)>,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<Customer, i64>> {
         let columns = customer_columns(&schema).replace("t.", "c.");
         let is_rule = matching.is_some();
         let (condition, mut params) = matching.unwrap_or_else(|| ("true".to_owned(), Vec::new()));

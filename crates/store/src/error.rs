@@ -15,6 +15,10 @@ pub enum Error {
     /// The job's lease went to somebody else; nothing of this write was kept.
     #[error("the lease went to another holder")]
     Fenced,
+    /// A column or table is not there any more, as somebody has changed the workspace's schema since
+    /// the statement was made; nothing of it was kept.
+    #[error("the schema was changed meanwhile: {0}")]
+    SchemaMoved(String),
     #[error("not found: {0}")]
     NotFound(String),
     /// The caller's value does not fit.

@@ -209,10 +209,9 @@ impl Workspace {
         after: Option<CustomerId>,
         limit: usize,
     ) -> Result<crate::Page<crate::customers::Customer, CustomerId>> {
-        let schema = self.schema().await?;
         let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
-        let mut items = self
-            .read(move |tx| {
+        let members = |schema: Arc<Schema>| {
+            self.read(move |tx| {
                 Box::pin(async move {
                     let params = crate::params![segment, after, limit as i64 + 1];
                     let rows = tx.query(&MEMBERS, params).await?;
@@ -223,7 +222,8 @@ impl Workspace {
                     load_customers(tx, &schema, &ids).await
                 })
             })
-            .await?;
+        };
+        let mut items = self.by_schema(members).await?;
         items.sort_by_key(|customer| customer.id);
         Ok(crate::Page::cut(items, limit, |customer| customer.id))
     }

@@ -117,6 +117,18 @@ impl Workspace {
         Ok(schema)
     }
 
+    /// Does what reads or writes by the schema; where another node has dropped a column that it
+    /// reads, it is done again by the schema as it stands now.
+    pub(crate) async fn by_schema<T, F>(&self, work: impl Fn(Arc<Schema>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match work(self.schema().await?).await {
+            Err(Error::SchemaMoved(_)) => work(self.fresh_schema().await?).await,
+            done => done,
+        }
+    }
+
     /// System ids for up to `count` new customers. SQLite counts inside the transaction instead.
     pub(crate) async fn system_ids(&self, count: usize) -> Result<Vec<i64>> {
         if self.dialect() == Dialect::Sqlite {
@@ -154,11 +166,20 @@ impl Workspace {
     /// Applies a batch of changes in one transaction and answers after the commit: one outcome
     /// each, in order.
     pub async fn apply(&self, changes: Vec<Change>, at: Timestamp) -> Result<Vec<Outcome>> {
+        let changes = Arc::new(changes);
+        self.by_schema(|schema| self.apply_by(schema, changes.clone(), at)).await
+    }
+
+    async fn apply_by(
+        &self,
+        schema: Arc<Schema>,
+        changes: Arc<Vec<Change>>,
+        at: Timestamp,
+    ) -> Result<Vec<Outcome>> {
         let upserts =
             changes.iter().filter(|change| matches!(change, Change::UpsertCustomer(_))).count();
         let system_ids = self.system_ids(upserts).await?;
-        let mut how =
-            Applying { schema: self.schema().await?, at, judge: true, system_ids: Vec::new() };
+        let mut how = Applying { schema, at, judge: true, system_ids: Vec::new() };
         let count = changes.len();
         // They are no part of the result, because a result that was kept used those of its time.
         let system_ids = Arc::new(Mutex::new(system_ids));

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json_};
-use tidings_domain::{CustomerId, EventId, Timestamp};
+use tidings_domain::{EventId, Timestamp};
 use tidings_engine::customers::{self, Event, Found, Listed, Matching, Page, Profile, Record};
 use tidings_engine::{Ctx, segments};
 use utoipa::{IntoParams, ToSchema};

@@ -169,6 +169,7 @@ impl Error {
         match self {
             Error::Database(text) => Error::Database(format!("{name}: {text}")),
             Error::Conflict(text) => Error::Conflict(format!("{name}: {text}")),
+            Error::SchemaMoved(text) => Error::SchemaMoved(format!("{name}: {text}")),
             other => other,
         }
     }

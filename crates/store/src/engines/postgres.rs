@@ -329,6 +329,7 @@ pub(crate) fn fault(error: tokio_postgres::Error) -> Error {
     match *detail.code() {
         SqlState::UNIQUE_VIOLATION => Error::Conflict(text),
         SqlState::DISK_FULL => Error::DiskFull(text),
+        SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_TABLE => Error::SchemaMoved(text),
         SqlState::T_R_DEADLOCK_DETECTED
         | SqlState::T_R_SERIALIZATION_FAILURE
         | SqlState::LOCK_NOT_AVAILABLE

@@ -144,6 +144,13 @@ pub(super) fn fault(error: rusqlite::Error) -> Error {
             Error::Unavailable(text)
         }
         Some(ErrorCode::SystemIoFailure) => Error::Unavailable(text),
+        // SQLite has no code of its own for this.
+        _ if ["no such column", "no such table", "has no column named"]
+            .iter()
+            .any(|missing| text.contains(missing)) =>
+        {
+            Error::SchemaMoved(text)
+        }
         _ => Error::Database(text),
     }
 }

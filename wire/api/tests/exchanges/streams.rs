@@ -204,6 +204,33 @@ async fn a_group_is_made_once_although_the_answer_went_lost(api: TestApi) {
     assert_eq!(api.call("POST", "/v1/groups", body).await.status, 409);
 }
 
+async fn an_attribute_that_another_node_dropped_is_no_fault_of_ours(api: TestApi) {
+    api.call("POST", "/v1/customers", r#"{"external_id":"1"}"#).await;
+    let beside = api.beside().await;
+    let filter =
+        "/v1/customers?filter=%7B%22attribute%22%3A%22city%22%2C%22op%22%3A%22exists%22%7D";
+    let calls = [
+        ("POST", "/v1/customers", r#"{"external_id":"1","attributes":{"city":"Oslo"}}"#, 422),
+        ("POST", "/v1/customers", r#"{"external_id":"2"}"#, 201),
+        ("GET", "/v1/customers/external_id:1", "", 200),
+        ("GET", "/v1/customers?q=1", "", 200),
+        ("GET", "/v1/customers", "", 200),
+        ("GET", filter, "", 422),
+    ];
+    for (method, path, body, expected) in calls {
+        let made = api.call("POST", "/v1/attributes", r#"{"name":"city","kind":"text"}"#).await;
+        assert_eq!(made.status, 201);
+        beside.ctx.workspace.fresh_schema().await.unwrap();
+        assert_eq!(api.call("DELETE", "/v1/attributes/city", "").await.status, 204);
+        let mut answer = beside.call(method, path, body).await;
+        if answer.status == 503 {
+            assert!(answer.headers.contains_key("retry-after"));
+            answer = beside.call(method, path, body).await;
+        }
+        assert_eq!(answer.status.as_u16(), expected, "{method} {path}: {:?}", answer.body);
+    }
+}
+
 async fn a_key_is_free_again_after_a_day(api: TestApi) {
     let build = || {
         Request::post("/v1/groups")
@@ -247,4 +274,5 @@ on_both!(
     a_call_whose_process_died_is_answered_and_not_done_again,
     a_group_is_made_once_although_the_answer_went_lost,
     a_key_is_free_again_after_a_day,
+    an_attribute_that_another_node_dropped_is_no_fault_of_ours,
 );
