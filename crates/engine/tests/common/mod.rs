@@ -50,13 +50,18 @@ async fn fresh_database() -> String {
     format!("{}/{name}", &url[..at])
 }
 
+/// An empty home on an engine; SQLite's is the folder.
+pub async fn home(engine: Engine, folder: &tempfile::TempDir) -> Home {
+    match engine {
+        Engine::Sqlite => Home::Folder(folder.path().to_owned()),
+        Engine::Postgres => Home::Server { url: fresh_database().await, connections: 12 },
+    }
+}
+
 impl Sending {
     pub async fn on(engine: Engine, script: Script) -> Sending {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = match engine {
-            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-            Engine::Postgres => Home::Server { url: fresh_database().await, connections: 12 },
-        };
+        let home = home(engine, &folder).await;
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
         let sink = MailSink::start(script).await;
