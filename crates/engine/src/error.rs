@@ -71,6 +71,7 @@ impl From<StoreError> for Error {
             StoreError::Conflict(text) => Error::Conflict(text),
             StoreError::Unavailable(_)
             | StoreError::DiskFull(_)
+            | StoreError::DiskFailed(_)
             | StoreError::SchemaMoved(_)
             | StoreError::Fenced => Error::Unavailable(error.to_string()),
             StoreError::Corrupt(_) | StoreError::Database(_) | StoreError::Io(_) => {

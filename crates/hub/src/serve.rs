@@ -113,9 +113,13 @@ impl Running {
         self.observed.set_ready(true);
     }
 
-    /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order.
+    /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order. A disk that fails ends
+    /// it at once and with an error, so that a restart begins from what is on disk.
     pub async fn until_stopped(self) -> Result<()> {
-        wait_for_order().await?;
+        tokio::select! {
+            order = wait_for_order() => order?,
+            failure = tidings_store::disk_failed() => bail!("{failure}; start again to go on"),
+        }
         tracing::info!("stopping");
         self.stop().await;
         Ok(())

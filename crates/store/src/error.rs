@@ -9,6 +9,9 @@ pub enum Error {
     /// The disk is full.
     #[error("disk full: {0}")]
     DiskFull(String),
+    /// The disk gave an input or output error. After one at a commit nobody can say what is on disk.
+    #[error("disk failed: {0}")]
+    DiskFailed(String),
     /// A unique name is taken, or the row moved under the caller.
     #[error("conflict: {0}")]
     Conflict(String),
