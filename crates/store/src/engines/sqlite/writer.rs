@@ -188,7 +188,7 @@ fn run_group(
     let mut committed = Ok(());
     if outcome.is_ok() {
         committed = commit(tx);
-        outcome = committed.as_ref().map(|()| ()).map_err(shared);
+        outcome = committed.as_ref().copied().map_err(shared);
     }
     if outcome.is_err() && !is_over(tx) && !is_for_good(&committed) {
         let _ = control(tx, "rollback");
