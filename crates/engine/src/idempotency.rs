@@ -135,9 +135,10 @@ impl Key {
 
     /// Keeps the answer.
     pub async fn finish(self, ctx: &Ctx, status: u16, answer: &str) -> Result<()> {
-        let Key { key, request_hash, .. } = self;
-        let at = ctx.now();
-        Ok(ctx.workspace.finish_idempotent(&key, request_hash, status, answer, at).await?)
+        let Key { key, request_hash, once } = self;
+        let has_row = once.is_none_or(|once| once.has_row());
+        let (answer, at) = ((status, answer), ctx.now());
+        Ok(ctx.workspace.finish_idempotent(&key, request_hash, has_row, answer, at).await?)
     }
 
     /// The call has no answer to keep, and may be tried again with the same key.

@@ -131,6 +131,12 @@ impl Once {
         (progress.steps > 0 || progress.found) && progress.steps == progress.replayed
     }
 
+    /// Whether a row holds what this call, or one before it, has done.
+    pub fn has_row(&self) -> bool {
+        let progress = self.progress.lock();
+        progress.steps > 0 || progress.found
+    }
+
     /// Whether another call with the same key stood in the way; nothing of this one was kept then.
     pub fn overtaken(&self) -> Option<Overtaken> {
         self.progress.lock().overtaken
@@ -296,23 +302,20 @@ impl Workspace {
         self.touch_key(&RENEW, crate::params![bucket(key), key, at].to_vec()).await.map(|_| ())
     }
 
-    /// Keeps the answer of a call; an answer that is there already stays.
+    /// Keeps the answer of a call; an answer that is there already stays. Where the call left no
+    /// row, as it has changed nothing, another one's row stays as well.
     pub async fn finish_idempotent(
         &self,
         key: &str,
         request_hash: Vec<u8>,
-        status: u16,
-        answer: &str,
+        has_row: bool,
+        (status, answer): (u16, &str),
         at: Timestamp,
     ) -> Result<()> {
         let row = crate::params![bucket(key), key, request_hash, status, answer, at].to_vec();
         self.write(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                if tx.execute(&FINISH, &row).await? == 0 {
-                    // A call that has changed nothing has left no row yet.
-                    tx.execute(&TAKE, &row).await?;
-                }
-                Ok(())
+                tx.execute(if has_row { &FINISH } else { &TAKE }, &row).await.map(|_| ())
             })
         })
         .await

@@ -33,7 +33,8 @@ async fn hold(test: &TestStore, key: &str, hash: u8, at: Timestamp) -> Begun {
 }
 
 async fn finish(test: &TestStore, key: &str, hash: u8, status: u16, answer: &str, at: Timestamp) {
-    test.workspace.finish_idempotent(key, vec![hash; 32], status, answer, at).await.unwrap();
+    let answer = (status, answer);
+    test.workspace.finish_idempotent(key, vec![hash; 32], true, answer, at).await.unwrap();
 }
 
 async fn a_key_is_held_once_and_answers_come_back(test: TestStore) {
@@ -67,6 +68,7 @@ async fn a_held_call_that_died_is_taken_over_by_one(test: TestStore) {
 
 async fn old_answers_are_dropped(test: TestStore) {
     for (key, at) in [("old", AT), ("new", AT.plus_secs(10))] {
+        assert_eq!(hold(&test, key, 1, at).await, Begun::Fresh);
         finish(&test, key, 1, 200, "", at).await;
     }
     assert_eq!(test.workspace.clean_idempotent(AT.plus_secs(10)).await.unwrap(), 1);
@@ -171,6 +173,10 @@ async fn a_call_is_told_that_another_was_faster(test: TestStore) {
     first.run(test.workspace.apply(increment("1"), AT)).await.unwrap();
     other.run(test.workspace.apply(increment("2"), AT)).await.unwrap_err();
     assert_eq!(other.overtaken(), Some(Overtaken::Mismatch));
+    // One that has done nothing does not answer for the one that has.
+    let idle = test.workspace.finish_idempotent("k", vec![1; 32], false, (404, "gone"), AT);
+    idle.await.unwrap();
+    assert_eq!(test.workspace.look_idempotent("k", &[1; 32]).await.unwrap(), Begun::Running);
     finish(&test, "k", 1, 200, "done", AT).await;
     same.run(test.workspace.apply(increment("1"), AT)).await.unwrap_err();
     assert_eq!(same.overtaken(), Some(Overtaken::Answered));
@@ -204,4 +210,8 @@ async fn a_write_that_fails_keeps_nothing(test: TestStore) {
     let refused = call(&test, "k", 1).await;
     refused.run(test.workspace.add_group("staff", AT)).await.unwrap_err();
     assert_eq!(test.workspace.look_idempotent("k", &[1; 32]).await.unwrap(), Begun::Fresh);
+    let refusal = test.workspace.finish_idempotent("k", vec![1; 32], false, (409, "{}"), AT);
+    refusal.await.unwrap();
+    let answered = Begun::Answered { status: 409, answer: "{}".to_owned() };
+    assert_eq!(test.workspace.look_idempotent("k", &[1; 32]).await.unwrap(), answered);
 }
