@@ -90,10 +90,13 @@ pub enum SkipReason {
     NoConsent,
     /// The template said so, or could not be rendered for this customer.
     NotRendered,
+    /// The customer was there when the audience was frozen, and is not any more.
+    CustomerGone,
 }
 names!(SkipReason {
     Erased = 1 "erased", NoAddress = 2 "no_address", Suppressed = 3 "suppressed",
     HardBounced = 4 "hard_bounced", NoConsent = 5 "no_consent", NotRendered = 6 "not_rendered",
+    CustomerGone = 7 "customer_gone",
 });
 
 /// What is known of a customer when a message to them is considered.

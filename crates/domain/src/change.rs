@@ -1,6 +1,9 @@
 //! Changes: the one way in. A protocol adapter turns what it reads into these values, the engine
 //! applies them, and each gets one outcome.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::consent::{Channel, ConsentState};
@@ -191,7 +194,7 @@ pub enum Change {
 }
 
 /// What became of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     Created { customer: Option<CustomerId>, system_id: Option<i64> },
     Updated { customer: Option<CustomerId>, system_id: Option<i64> },
@@ -200,9 +203,9 @@ pub enum Outcome {
 }
 
 /// Why a change was refused: a stable code, a sentence, and the field it is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub message: String,
     /// Such as `email` or `attributes.score`.
     pub path: String,
@@ -210,7 +213,7 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(code: &'static str, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Refusal { code, path: path.into(), message: message.into() }
+        Refusal { code: code.into(), path: path.into(), message: message.into() }
     }
 }
 

@@ -3,17 +3,22 @@
 use serde_json::{Number, Value};
 
 /// The one form a JSON value is stored in, so that both engines hold the same text: keys sorted,
-/// numbers that are whole and exact in a double written as integers.
+/// numbers that are whole and exact in a double written as integers, and no NUL in names or values,
+/// because PostgreSQL has no place for one.
 pub fn canonical(value: Value) -> Value {
     match value {
         Value::Number(number) => Value::Number(canonical_number(number)),
         Value::Array(items) => Value::Array(items.into_iter().map(canonical).collect()),
         Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(k, v)| (k, canonical(v))).collect())
+            Value::Object(fields.into_iter().map(|(k, v)| (cleaned(k), canonical(v))).collect())
         }
-        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "\u{fffd}")),
+        Value::String(text) => Value::String(cleaned(text)),
         other => other,
     }
+}
+
+fn cleaned(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
 
 fn canonical_number(number: Number) -> Number {
@@ -48,6 +53,13 @@ mod tests {
     fn whole_floats_become_integers_and_keys_are_sorted() {
         let stored = canonical(json!({"b": 1.0, "a": [2.5, 1e3, 1e300], "c": "x\u{0}y"}));
         assert_eq!(stored.to_string(), r#"{"a":[2.5,1000,1e+300],"b":1,"c":"x�y"}"#);
+    }
+
+    #[test]
+    fn no_nul_is_left_in_names_or_values() {
+        let stored = canonical(json!({"a\u{0}": [{"\u{0}b": "c\u{0}"}], "d": "e"}));
+        assert_eq!(stored, json!({"a\u{fffd}": [{"\u{fffd}b": "c\u{fffd}"}], "d": "e"}));
+        assert!(!stored.to_string().contains("\\u0000"));
     }
 
     #[test]

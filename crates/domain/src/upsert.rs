@@ -259,7 +259,7 @@ mod tests {
             ),
         ] {
             let refusal = prepare(&schema(), &change).unwrap_err();
-            assert_eq!((refusal.code, refusal.path.as_str()), (code, path), "{change:?}");
+            assert_eq!((refusal.code.as_ref(), refusal.path.as_str()), (code, path), "{change:?}");
         }
     }
 

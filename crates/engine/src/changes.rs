@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, Outcome};
+use tidings_store::idempotency::{is_kept, is_overtaken};
 use tidings_store::{Error as StoreError, Workspace};
 use tokio::sync::{mpsc, oneshot};
 
@@ -116,6 +117,7 @@ async fn retried(
     let mut pause_ms = 5;
     for _ in 0..3 {
         match workspace.apply(changes.clone(), at).await {
+            Err(error) if is_overtaken() => return Err(error),
             Err(StoreError::Unavailable(_) | StoreError::Conflict(_)) => {
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 pause_ms *= 6;
@@ -149,6 +151,10 @@ pub async fn apply_one(ctx: &Ctx, change: Change) -> Result<Outcome> {
 }
 
 async fn submit(ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Outcome>> {
+    if is_kept() {
+        // What is kept with a call's key is committed with its own changes alone.
+        return Ok(retried(&ctx.workspace, changes, ctx.now()).await?);
+    }
     let (caller, answer) = oneshot::channel();
     let mut request = Request { changes, at: ctx.now(), caller };
     loop {

@@ -41,9 +41,9 @@ pub async fn find(ctx: &Ctx, reference: CustomerRef) -> Result<CustomerId> {
 pub async fn page(
     ctx: &Ctx,
     matching: Option<Matching>,
-    after: Option<CustomerId>,
+    after: Option<i64>,
     limit: usize,
-) -> Result<Page<Listed, CustomerId>> {
+) -> Result<Page<Listed, i64>> {
     let page = ctx.workspace.customers(matching, after, limit).await?;
     Ok(Page { items: with_tags(ctx, page.items).await?, next: page.next })
 }

@@ -69,9 +69,11 @@ impl From<StoreError> for Error {
             StoreError::Invalid(text) => Error::invalid("", text),
             StoreError::NotFound(text) => Error::NotFound(text),
             StoreError::Conflict(text) => Error::Conflict(text),
-            StoreError::Unavailable(_) | StoreError::DiskFull(_) | StoreError::Fenced => {
-                Error::Unavailable(error.to_string())
-            }
+            StoreError::Unavailable(_)
+            | StoreError::DiskFull(_)
+            | StoreError::DiskFailed(_)
+            | StoreError::SchemaMoved(_)
+            | StoreError::Fenced => Error::Unavailable(error.to_string()),
             StoreError::Corrupt(_) | StoreError::Database(_) | StoreError::Io(_) => {
                 Error::Internal(error.to_string())
             }

@@ -40,6 +40,8 @@ pub struct Hub {
     pub clock: Clock,
     pub node: NodeId,
     pub accounts: Accounts,
+    /// When this process began.
+    pub(crate) started_at: Timestamp,
     pub(crate) overviews: Mutex<HashMap<WorkspaceId, Arc<tokio::sync::Mutex<Option<Kept>>>>>,
     /// Workspaces whose kept answers have their job of dropping old ones.
     pub(crate) answers_cleaned: Mutex<HashSet<WorkspaceId>>,
@@ -58,6 +60,7 @@ impl Hub {
             link_keys: LinkKeys::new(&settings.master_key),
             mail_pool: OnceLock::new(),
             settings,
+            started_at: clock.now(),
             clock,
             node: NodeId::generate(),
             accounts: Accounts::default(),

@@ -17,6 +17,7 @@ pub mod jobs;
 pub mod links;
 pub mod mailbox;
 pub mod messages;
+pub mod nodes;
 pub mod overview;
 pub mod schema;
 pub mod segments;

@@ -34,10 +34,11 @@ pub async fn add_attribute(ctx: &Ctx, name: &str, kind: Kind) -> Result<Attribut
 
 pub async fn rename_attribute(ctx: &Ctx, name: &str, new_name: &str) -> Result<Attribute> {
     let schema = ctx.workspace.fresh_schema().await?;
-    if schema.attribute(name).is_none() {
+    let is_done = ctx.workspace.is_done_already().await?;
+    if !is_done && schema.attribute(name).is_none() {
         return Err(Error::NotFound(format!("attribute {name}")));
     }
-    if name != new_name && schema.attribute(new_name).is_some() {
+    if !is_done && name != new_name && schema.attribute(new_name).is_some() {
         return Err(Error::Conflict(format!("an attribute named {new_name} exists")));
     }
     named("name", ctx.workspace.rename_attribute(name, new_name).await)?;

@@ -145,6 +145,9 @@ pub async fn change(ctx: &Ctx, id: SegmentId, name: &str, rule: &Json) -> Result
 
 /// Drops a segment that no other segment and no open campaign uses.
 pub async fn drop(ctx: &Ctx, id: SegmentId) -> Result<()> {
+    if ctx.workspace.is_done_already().await? {
+        return Ok(());
+    }
     let segment = get(ctx, id).await?;
     let binding = Binding::load(ctx).await?;
     for other in binding.segments.iter().filter(|other| other.id != id) {

@@ -27,6 +27,7 @@ on_both_engines!(
     clicks_and_unsubscribes_come_back,
     a_cancelled_campaign_sends_nothing_more,
     messages_that_cannot_be_made_are_skipped_with_the_reason,
+    a_customer_who_is_gone_holds_nothing_up,
 );
 
 async fn everyone_who_may_gets_one_mail_and_the_figures_add_up(engine: Engine) {
@@ -165,4 +166,28 @@ async fn messages_that_cannot_be_made_are_skipped_with_the_reason(engine: Engine
     let skipped = ctx_deliveries(&sending, id, Some(DeliveryState::Skipped)).await;
     assert!(skipped.iter().all(|one| one.reason.as_deref() == Some("aborted")));
     assert!(skipped.iter().all(|one| one.reply.as_deref() == Some("no offer")));
+}
+
+async fn a_customer_who_is_gone_holds_nothing_up(engine: Engine) {
+    let script = (0..4)
+        .fold(Script::accept_all(), |script, at| script.to(&format!("c{at}"), Action::Later(1)));
+    let sending = Sending::on(engine, script).await;
+    sending.customers(6).await;
+    let id = sending.campaign(MessageClass::Transactional, None).await;
+    campaigns::launch(&sending.ctx, id, None).await.unwrap();
+    sending.until_counts(id, |c| (c.due, c.sent, c.in_flight) == (4, 2, 0)).await;
+
+    for who in ["c0@mail.example", "c1@mail.example", "c2@mail.example"] {
+        sending.remove_customer(who).await;
+    }
+    sending.later(id, 30_000).await;
+    let done = sending.until(id, CampaignState::Done).await;
+
+    assert_eq!((done.counts.sent, done.counts.skipped, done.counts.due), (3, 3, 0));
+    let skipped = ctx_deliveries(&sending, id, Some(DeliveryState::Skipped)).await;
+    assert_eq!(skipped.len(), 3);
+    for one in skipped {
+        assert_eq!(one.reason.as_deref(), Some("customer_gone"));
+        assert_eq!(one.reply.as_deref(), Some("customer is gone"));
+    }
 }

@@ -58,6 +58,10 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
+    /// The data folder is one that all nodes of this database share
+    #[arg(long, global = true, num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_shared: Option<bool>,
     /// What this node does: http, jobs
     #[arg(long, global = true, value_delimiter = ',')]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +94,7 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     pub master_key_file: Option<PathBuf>,
     pub public_url: Option<String>,
+    pub files_shared: bool,
     pub roles: Roles,
 }
 
@@ -114,6 +119,7 @@ impl Default for Config {
             tls_key: None,
             master_key_file: None,
             public_url: None,
+            files_shared: false,
             roles: Roles::List(vec![Role::Http, Role::Jobs]),
         }
     }
@@ -275,6 +281,7 @@ mod tests {
         assert_eq!(sample.listen, default.listen);
         assert_eq!(sample.data_dir, default.data_dir);
         assert_eq!(sample.smtp_open_max, default.smtp_open_max);
+        assert_eq!(sample.files_shared, default.files_shared);
         assert_eq!(sample.roles, default.roles);
         let names = serde_json::to_value(&default).expect("settings are plain values");
         for name in names.as_object().expect("settings have names").keys() {

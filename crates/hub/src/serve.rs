@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tidings_domain::Clock;
-use tidings_engine::{Hub, Settings, jobs};
+use tidings_engine::{Hub, Settings, jobs, nodes};
 use tidings_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +26,7 @@ pub struct Running {
     observed: Observed,
     http: Option<JoinHandle<()>>,
     jobs: Option<JoinHandle<()>>,
+    alive: JoinHandle<()>,
     /// Held as long as this process writes the data folder.
     _folder: Option<File>,
 }
@@ -60,6 +61,7 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
     if let Some(url) = &hub.settings.smtp_url {
         hub.mail_pool().with_context(|| format!("smtp_url {}", without_password(url)))?;
     }
+    nodes::join(&hub, config.files_shared).await.context("join the other nodes")?;
     if folder.is_some() && config.has_role(Role::Jobs)? {
         // The folder is locked by this process, so whoever held these jobs is dead.
         jobs::take_over(&hub).await.context("take over what a crash left")?;
@@ -74,7 +76,9 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
     };
     let jobs =
         config.has_role(Role::Jobs)?.then(|| tokio::spawn(jobs::run(hub.clone(), stopped.clone())));
-    Ok(Running { hub, stop, observed, http, jobs, _folder: folder })
+    // It goes on while work in hand is finished, and so has no part in the order to stop.
+    let alive = tokio::spawn(nodes::say_alive(hub.clone(), config.files_shared));
+    Ok(Running { hub, stop, observed, http, jobs, alive, _folder: folder })
 }
 
 async fn listen(
@@ -109,9 +113,13 @@ impl Running {
         self.observed.set_ready(true);
     }
 
-    /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order.
+    /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order. A disk that fails ends
+    /// it at once and with an error, so that a restart begins from what is on disk.
     pub async fn until_stopped(self) -> Result<()> {
-        wait_for_order().await?;
+        tokio::select! {
+            order = wait_for_order() => order?,
+            failure = tidings_store::disk_failed() => bail!("{failure}; start again to go on"),
+        }
         tracing::info!("stopping");
         self.stop().await;
         Ok(())
@@ -132,6 +140,7 @@ impl Running {
         if tokio::time::timeout(DRAIN, finish).await.is_err() {
             tracing::warn!("work in hand did not finish in time");
         }
+        self.alive.abort();
         release(&self.hub).await;
         tracing::info!("stopped");
     }

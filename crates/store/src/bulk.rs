@@ -182,32 +182,43 @@ fn unnest(columns: &[Column<'_>]) -> String {
 }
 
 /// Cuts rows by their first column, the bucket, where the layout asks for it.
-fn cut(layout: Layout, rows: &[Vec<Param>]) -> Vec<(Option<i64>, Vec<&Vec<Param>>)> {
+fn cut(layout: Layout, rows: &[Vec<Param>]) -> Vec<(Option<i16>, Vec<&Vec<Param>>)> {
     if layout == Layout::Plain {
         return vec![(None, rows.iter().collect())];
     }
-    let mut by_bucket: BTreeMap<i64, Vec<&Vec<Param>>> = BTreeMap::new();
+    let mut by_bucket: BTreeMap<i16, Vec<&Vec<Param>>> = BTreeMap::new();
     for row in rows {
-        let bucket = match row.first() {
-            Some(Param::Int(bucket)) => *bucket,
-            _ => 0,
-        };
+        let bucket = row.first().and_then(integer).unwrap_or_default();
         by_bucket.entry(bucket).or_default().push(row);
     }
     by_bucket.into_iter().map(|(bucket, rows)| (Some(bucket), rows)).collect()
 }
 
-/// The condition that joins table `t` with the given keys `u`; a known bucket is a constant.
-fn joined(keys: &[Column<'_>], bucket: Option<i64>) -> String {
+/// The condition that joins table `t` with the given keys `u`. Where a batch is cut by bucket, its
+/// one bucket is the parameter behind the `columns` that are arrays: a plan then touches one
+/// partition, and the text is the same for all of them.
+fn joined(layout: Layout, keys: &[Column<'_>], columns: usize) -> String {
     let mut parts: Vec<String> = Vec::with_capacity(keys.len());
     for (at, key) in keys.iter().enumerate() {
         let name = quoted(key.name);
-        match bucket {
-            Some(bucket) if at == 0 => parts.push(format!("t.{name} = {bucket}")),
+        match layout {
+            Layout::Partitioned if at == 0 => parts.push(format!("t.{name} = ?{}", columns + 1)),
             _ => parts.push(format!("t.{name} = u.c{at}")),
         }
     }
     parts.join(" and ")
+}
+
+/// The parameters of a statement over arrays: the columns, and the bucket where there is one.
+fn parameters<'v>(
+    values: &'v [Values<'_>],
+    bucket: &'v Option<i16>,
+) -> Vec<&'v (dyn ToSql + Sync)> {
+    let mut params: Vec<&(dyn ToSql + Sync)> = values.iter().map(Values::as_sql).collect();
+    if let Some(bucket) = bucket {
+        params.push(bucket);
+    }
+    params
 }
 
 fn placeholders(from: usize, count: usize) -> String {
@@ -311,15 +322,15 @@ pub async fn select_many(
         }
         Connection::Postgres(client) => {
             let mut found = Vec::new();
+            let text = format!(
+                "select {wanted} from {} join {{s}}{table} t on {}{condition}",
+                unnest(keys),
+                joined(tx.layout, keys, keys.len())
+            );
+            let text = spell(&text, Dialect::Postgres, tx.schema());
             for (bucket, part) in cut(tx.layout, rows) {
-                let text = format!(
-                    "select {wanted} from {} join {{s}}{table} t on {}{condition}",
-                    unnest(keys),
-                    joined(keys, bucket)
-                );
-                let text = spell(&text, Dialect::Postgres, tx.schema());
                 let values = transposed(keys, &part)?;
-                let params: Vec<_> = values.iter().map(Values::as_sql).collect();
+                let params = parameters(&values, &bucket);
                 found.append(&mut postgres::query_columns(client, &text, &params).await?);
             }
             Ok(found)
@@ -383,17 +394,17 @@ pub async fn update_many(
                 })
                 .collect();
             let mut written = Vec::new();
+            let text = format!(
+                "update {{s}}{table} as t set {} from {} where {}{condition}{}",
+                assigned.join(", "),
+                unnest(&all),
+                joined(tx.layout, keys, all.len()),
+                returning_clause(returning, "t.")
+            );
+            let text = spell(&text, Dialect::Postgres, tx.schema());
             for (bucket, part) in cut(tx.layout, rows) {
-                let text = format!(
-                    "update {{s}}{table} as t set {} from {} where {}{condition}{}",
-                    assigned.join(", "),
-                    unnest(&all),
-                    joined(keys, bucket),
-                    returning_clause(returning, "t.")
-                );
-                let text = spell(&text, Dialect::Postgres, tx.schema());
                 let values = transposed(&all, &part)?;
-                let params: Vec<_> = values.iter().map(Values::as_sql).collect();
+                let params = parameters(&values, &bucket);
                 written.append(&mut postgres::query_columns(client, &text, &params).await?);
             }
             Ok(written)
@@ -426,15 +437,15 @@ pub async fn delete_many(
         }
         Connection::Postgres(client) => {
             let mut touched = 0;
+            let text = format!(
+                "delete from {{s}}{table} as t using {} where {}",
+                unnest(keys),
+                joined(tx.layout, keys, keys.len())
+            );
+            let text = spell(&text, Dialect::Postgres, tx.schema());
             for (bucket, part) in cut(tx.layout, rows) {
-                let text = format!(
-                    "delete from {{s}}{table} as t using {} where {}",
-                    unnest(keys),
-                    joined(keys, bucket)
-                );
-                let text = spell(&text, Dialect::Postgres, tx.schema());
                 let values = transposed(keys, &part)?;
-                let params: Vec<_> = values.iter().map(Values::as_sql).collect();
+                let params = parameters(&values, &bucket);
                 touched += postgres::execute_columns(client, &text, &params).await?;
             }
             Ok(touched)
@@ -464,18 +475,18 @@ pub async fn lock_many(
         return select_many(tx, table, wanted, keys, rows, "").await;
     };
     let mut found = Vec::new();
+    let order: Vec<String> = keys.iter().map(|key| format!("t.{}", quoted(key.name))).collect();
+    let text = format!(
+        "select {wanted} from {} join {{s}}{} t on {} order by {} for no key update of t",
+        unnest(keys),
+        quoted(table),
+        joined(tx.layout, keys, keys.len()),
+        order.join(", ")
+    );
+    let text = spell(&text, Dialect::Postgres, tx.schema());
     for (bucket, part) in cut(tx.layout, rows) {
-        let order: Vec<String> = keys.iter().map(|key| format!("t.{}", quoted(key.name))).collect();
-        let text = format!(
-            "select {wanted} from {} join {{s}}{} t on {} order by {} for no key update of t",
-            unnest(keys),
-            quoted(table),
-            joined(keys, bucket),
-            order.join(", ")
-        );
-        let text = spell(&text, Dialect::Postgres, tx.schema());
         let values = transposed(keys, &part)?;
-        let params: Vec<_> = values.iter().map(Values::as_sql).collect();
+        let params = parameters(&values, &bucket);
         found.append(&mut postgres::query_columns(client, &text, &params).await?);
     }
     Ok(found)

@@ -354,7 +354,7 @@ impl Workspace {
     /// Adds a draft. A template or segment that is not there is refused by name.
     pub async fn add_campaign(&self, draft: CampaignDraft, at: Timestamp) -> Result<CampaignId> {
         let id = CampaignId::generate();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 check_segment(tx, draft.segment).await?;
                 let params = crate::params![
@@ -380,7 +380,7 @@ impl Workspace {
 
     /// Changes a draft; false where it is not a draft any more, or not there.
     pub async fn change_campaign(&self, id: CampaignId, draft: CampaignDraft) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 check_segment(tx, draft.segment).await?;
                 let params = crate::params![
@@ -434,7 +434,7 @@ impl Workspace {
 
     /// Drops a draft; false where it is not a draft any more, or not there.
     pub async fn drop_campaign(&self, id: CampaignId) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move { Ok(tx.execute(&DROP, crate::params![id]).await? > 0) })
         })
         .await
@@ -443,7 +443,7 @@ impl Workspace {
     /// Plans a campaign for a time and fixes the template's version; the job is written with it.
     /// False where the campaign is not a draft or scheduled.
     pub async fn launch_campaign(&self, id: CampaignId, at: Timestamp) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let Some(row) = tx.first(&LAUNCH, crate::params![id, at]).await? else {
                     return Ok(false);
@@ -472,14 +472,14 @@ impl Workspace {
 
     /// Stops handing over; what is on its way is finished.
     pub async fn pause_campaign(&self, id: CampaignId) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move { Ok(tx.first(&PAUSE, crate::params![id]).await?.is_some()) })
         })
         .await
     }
 
     pub async fn resume_campaign(&self, id: CampaignId, at: Timestamp) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let Some(row) = tx.first(&RESUME, crate::params![id]).await? else {
                     return Ok(false);
@@ -493,7 +493,7 @@ impl Workspace {
 
     /// Ends a campaign; what is not on its way stays unsent.
     pub async fn cancel_campaign(&self, id: CampaignId, at: Timestamp) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let Some(row) = tx.first(&CANCEL, crate::params![id, at]).await? else {
                     return Ok(false);

@@ -209,48 +209,69 @@ static EVENTS: Sql = Sql::bucket(
 
 pub(crate) static SQL: &[&Sql] = &[&TAGS, &GROUPS, &CONSENTS, &SEGMENTS, &SUPPRESSION, &EVENTS];
 
+/// A page of the customers `c` who meet a condition with so many parameters; two follow, the system
+/// id that the page starts after and its length. System ids are the one order that all layouts have
+/// an index for: on PostgreSQL the primary key starts with the bucket.
+pub(crate) fn page_text(columns: &str, condition: &str, params: usize) -> String {
+    let (after, limit) = (params + 1, params + 2);
+    format!(
+        "select {columns} from {{s}}customers c where ({condition}) and c.system_id > ?{after} \
+         order by c.system_id limit ?{limit}"
+    )
+}
+
 impl Workspace {
     /// One customer, or `None`.
     pub async fn customer(&self, reference: CustomerRef) -> Result<Option<Customer>> {
-        let schema = self.schema().await?;
-        self.read(move |tx| {
-            Box::pin(async move {
-                let found = find_customers(tx, &[&reference]).await?;
-                let Some(Some(id)) = found.first() else { return Ok(None) };
-                Ok(load_customers(tx, &schema, &[*id]).await?.pop())
+        self.by_schema(|schema| {
+            let reference = reference.clone();
+            self.read(move |tx| {
+                Box::pin(async move {
+                    let found = find_customers(tx, &[&reference]).await?;
+                    let Some(Some(id)) = found.first() else { return Ok(None) };
+                    Ok(load_customers(tx, &schema, &[*id]).await?.pop())
+                })
             })
         })
         .await
     }
 
-    /// A page of customers in the order of their ids, which is the order they came in. `matching`
-    /// is a condition over customers `c` with its parameters, as segments make it.
+    /// A page of customers in the order of their system ids, which is the order they came in.
+    /// `matching` is a condition over customers `c` with its parameters, as segments make it.
     pub async fn customers(
         &self,
         matching: Option<(String, Vec<Param>)>,
-        after: Option<CustomerId>,
+        after: Option<i64>,
         limit: usize,
-    ) -> Result<Page<Customer, CustomerId>> {
-        let schema = self.schema().await?;
+    ) -> Result<Page<Customer, i64>> {
+        self.by_schema(|schema| self.customers_by(schema, matching.clone(), after, limit)).await
+    }
+
+    async fn customers_by(
+        &self,
+        schema: Arc<Schema>,
+        matching: Option<(String, Vec<Param>)>,
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<Customer, i64>> {
         let columns = customer_columns(&schema).replace("t.", "c.");
+        let is_rule = matching.is_some();
         let (condition, mut params) = matching.unwrap_or_else(|| ("true".to_owned(), Vec::new()));
-        params.push(after.map_or(uuid::Uuid::nil(), |id| id.0).into());
-        let after_at = params.len();
+        let text = page_text(&columns, &condition, params.len());
+        params.push(after.unwrap_or(0).into());
         params.push(Param::Int(limit as i64 + 1));
-        let text = format!(
-            "select {columns} from {{s}}customers c where ({condition}) and c.id > ?{after_at} \
-             order by c.id limit ?{}",
-            after_at + 1
-        );
         let items = self
             .read(move |tx| {
                 Box::pin(async move {
-                    let rows = tx.query_text(&text, &params).await?;
+                    let rows = match is_rule {
+                        true => tx.query_once(&text, &params).await?,
+                        false => tx.query_text(&text, &params).await?,
+                    };
                     rows.iter().map(|row| customer(row, 0, &schema)).collect::<Result<Vec<_>>>()
                 })
             })
             .await?;
-        Ok(Page::cut(items, limit, |customer| customer.id))
+        Ok(Page::cut(items, limit, |customer| customer.system_id))
     }
 
     /// A customer with tags, groups, consents, segments and suppression.

@@ -19,7 +19,7 @@ use tidings_domain::{
 
 use crate::bulk::{Column, ColumnType, OnConflict, column, insert_many, select_many, update_many};
 use crate::campaigns::{Shard, state_of};
-use crate::changes::sort_rows;
+use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::changes::{DeliveryEvent, record_delivery_events};
 use crate::customers::{Customer, Page, load_customers};
 use crate::engines::{Priority, Tx};
@@ -48,6 +48,13 @@ pub struct DueDelivery {
     pub due_at: Timestamp,
     /// Set where the receiver may have this message already: why it is sent again.
     pub repeats: Option<String>,
+}
+
+/// What is due, and whose customer is not there any more.
+#[derive(Clone, Debug, Default)]
+pub struct Due {
+    pub deliveries: Vec<DueDelivery>,
+    pub gone: Vec<CustomerId>,
 }
 
 /// Why a transactional message is sent again after its holder crashed.
@@ -224,7 +231,7 @@ async fn slice_customers(
          where {slice} >= ?{next} and {slice} < ?{} and ({condition}) order by c.id",
         next + 1
     );
-    let rows = tx.query_text(&text, &params).await?;
+    let rows = tx.query_once(&text, &params).await?;
     rows.iter().map(|row| Ok((CustomerId(row.uuid(0)?), row.opt_text(1)?, row.bool(2)?))).collect()
 }
 
@@ -483,6 +490,16 @@ pub enum Reaction {
     Unsubscribed,
 }
 
+/// A page of a campaign's deliveries by customer, with what else they must meet.
+pub(crate) fn page_text(condition: &str) -> String {
+    format!(
+        "select d.id, d.customer_id, d.address, d.state, d.reason, d.reply, d.attempts, d.due_at, \
+         d.finished_at, d.opened_at, d.clicked_at from {{s}}deliveries d \
+         where d.campaign_number = ?1 and d.customer_id > ?2{condition} \
+         order by d.customer_id limit ?3"
+    )
+}
+
 impl Workspace {
     /// Freezes the next slice of a shard's audience and gives where the shard then stands. The
     /// condition is over customers `c`, as segments make it.
@@ -553,7 +570,7 @@ impl Workspace {
         now: Timestamp,
         after: (Timestamp, DeliveryId),
         limit: usize,
-    ) -> Result<Vec<DueDelivery>> {
+    ) -> Result<Due> {
         let schema = self.schema().await?;
         self.read(move |tx| {
             Box::pin(async move {
@@ -651,7 +668,7 @@ impl Workspace {
         resend: bool,
         at: Timestamp,
     ) -> Result<u64> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let sql = if resend { &RESOLVE_RESEND } else { &RESOLVE_GIVE_UP };
                 let touched = tx.execute(sql, crate::params![campaign, at]).await?;
@@ -725,26 +742,23 @@ impl Workspace {
             after.map_or(uuid::Uuid::nil(), |id| id.0).into(),
             (limit as i64 + 1).into(),
         ];
-        let mut text = "select d.id, d.customer_id, c.external_id, coalesce(d.address, c.email), \
-             d.state, d.reason, d.reply, d.attempts, d.due_at, d.finished_at, d.opened_at, \
-             d.clicked_at from {s}deliveries d left join {s}customers c \
-             on c.bucket = d.bucket and c.id = d.customer_id \
-             where d.campaign_number = ?1 and d.customer_id > ?2"
-            .to_owned();
+        let mut condition = String::new();
         if let Some(state) = state {
             params.push(state.number().into());
-            text.push_str(&format!(" and d.state = ?{}", params.len()));
+            condition.push_str(&format!(" and d.state = ?{}", params.len()));
         }
         if let Some(reason) = reason {
             params.push(reason.into());
-            text.push_str(&format!(" and d.reason = ?{}", params.len()));
+            condition.push_str(&format!(" and d.reason = ?{}", params.len()));
         }
-        text.push_str(" order by d.customer_id limit ?3");
+        let text = page_text(&condition);
         let items = self
             .read(move |tx| {
                 Box::pin(async move {
                     let rows = tx.query_text(&text, &params).await?;
-                    rows.iter().map(delivery).collect::<Result<Vec<_>>>()
+                    let mut items = rows.iter().map(delivery).collect::<Result<Vec<_>>>()?;
+                    name_customers(tx, &mut items).await?;
+                    Ok(items)
                 })
             })
             .await?;
@@ -770,7 +784,7 @@ impl Workspace {
                     condition.0
                 );
                 let mut review = Review::default();
-                for row in tx.query_text(&text, &condition.1).await? {
+                for row in tx.query_once(&text, &condition.1).await? {
                     let reason = row.opt_text(0)?;
                     let hard_bounced = reason.as_deref() == Some("hard_bounce");
                     let count = row.int(3)?;
@@ -791,7 +805,9 @@ impl Workspace {
                         Some(SkipReason::Suppressed) => review.suppressed += count,
                         Some(SkipReason::HardBounced) => review.hard_bounced += count,
                         Some(SkipReason::NoConsent) => review.no_consent += count,
-                        Some(SkipReason::Erased | SkipReason::NotRendered) => {}
+                        Some(
+                            SkipReason::Erased | SkipReason::NotRendered | SkipReason::CustomerGone,
+                        ) => {}
                     }
                 }
                 Ok(review)
@@ -812,11 +828,7 @@ pub struct Review {
     pub no_address: i64,
 }
 
-async fn with_customers(
-    tx: &mut Tx,
-    schema: &Arc<Schema>,
-    rows: &[Row],
-) -> Result<Vec<DueDelivery>> {
+async fn with_customers(tx: &mut Tx, schema: &Arc<Schema>, rows: &[Row]) -> Result<Due> {
     let ids: Vec<CustomerId> =
         rows.iter().map(|row| row.uuid(1).map(CustomerId)).collect::<Result<_>>()?;
     let mut customers: HashMap<CustomerId, Customer> = load_customers(tx, schema, &ids)
@@ -824,10 +836,14 @@ async fn with_customers(
         .into_iter()
         .map(|customer| (customer.id, customer))
         .collect();
-    let mut due = Vec::with_capacity(rows.len());
+    let mut due = Due::default();
     for row in rows {
-        let Some(customer) = customers.remove(&CustomerId(row.uuid(1)?)) else { continue };
-        due.push(DueDelivery {
+        let id = CustomerId(row.uuid(1)?);
+        let Some(customer) = customers.remove(&id) else {
+            due.gone.push(id);
+            continue;
+        };
+        due.deliveries.push(DueDelivery {
             id: DeliveryId(row.uuid(0)?),
             customer,
             attempts: row.small(2)?,
@@ -844,18 +860,37 @@ fn delivery(row: &Row) -> Result<Delivery> {
     Ok(Delivery {
         id: DeliveryId(row.uuid(0)?),
         customer: CustomerId(row.uuid(1)?),
-        external_id: row.opt_text(2)?,
-        address: row.opt_text(3)?,
-        state: DeliveryState::from_number(row.small(4)?)
+        external_id: None,
+        address: row.opt_text(2)?,
+        state: DeliveryState::from_number(row.small(3)?)
             .ok_or_else(|| Error::Corrupt("a delivery's state is unknown".into()))?,
-        reason: row.opt_text(5)?,
-        reply: row.opt_text(6)?,
-        attempts: row.small(7)?,
-        due_at: row.time(8)?,
-        finished_at: row.opt_time(9)?,
-        opened_at: row.opt_time(10)?,
-        clicked_at: row.opt_time(11)?,
+        reason: row.opt_text(4)?,
+        reply: row.opt_text(5)?,
+        attempts: row.small(6)?,
+        due_at: row.time(7)?,
+        finished_at: row.opt_time(8)?,
+        opened_at: row.opt_time(9)?,
+        clicked_at: row.opt_time(10)?,
     })
+}
+
+/// Adds what is known of the customers: their external ids, and the addresses of those who have not
+/// been written to yet.
+async fn name_customers(tx: &mut Tx, deliveries: &mut [Delivery]) -> Result<()> {
+    let mut keys: Vec<Vec<Param>> =
+        deliveries.iter().map(|one| customer_key(one.customer)).collect();
+    sort_rows(&mut keys);
+    let wanted = "t.id, t.external_id, t.email";
+    let mut known = HashMap::with_capacity(keys.len());
+    for row in select_many(tx, "customers", wanted, &CUSTOMER_KEY, &keys, "").await? {
+        known.insert(CustomerId(row.uuid(0)?), (row.opt_text(1)?, row.opt_text(2)?));
+    }
+    for one in deliveries {
+        let (external_id, email) = known.remove(&one.customer).unwrap_or_default();
+        one.external_id = external_id;
+        one.address = one.address.take().or(email);
+    }
+    Ok(())
 }
 
 /// How often a link of a campaign was followed.

@@ -1,5 +1,6 @@
 //! Groups: lists kept by hand or by API.
 
+use serde::{Deserialize, Serialize};
 use tidings_domain::schema::checked_name;
 use tidings_domain::{GroupId, Timestamp};
 
@@ -9,7 +10,7 @@ use crate::workspace::Workspace;
 use crate::{Error, Page, Result};
 
 /// A group and how many customers are in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     pub number: i32,
     pub id: GroupId,
@@ -42,7 +43,7 @@ impl Workspace {
     pub async fn add_group(&self, name: &str, at: Timestamp) -> Result<Group> {
         checked_name(name).map_err(Error::Invalid)?;
         let name = name.to_owned();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 if tx.first(&BY_NAME, crate::params![&name]).await?.is_some() {
                     return Err(Error::Conflict(format!("a group named {name} exists")));

@@ -586,7 +586,7 @@ async fn record_refusals(
                     signed(source.row).into(),
                     signed(source.line).into(),
                     column.map_or("", |(_, name)| name).into(),
-                    refusal.code.into(),
+                    refusal.code.as_ref().into(),
                     refusal.message.as_str().into(),
                     chunk.raw[start..source.end].to_vec().into(),
                 ]);

@@ -34,6 +34,7 @@ pub mod templates;
 mod workspace;
 
 pub use customers::Page;
+pub use engines::sqlite::disk_failed;
 pub use engines::{Layout, Priority};
 pub use error::{Error, Result};
 pub use store::{Home, Store};

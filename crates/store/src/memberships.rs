@@ -65,7 +65,7 @@ static EVALUATED: Sql = Sql::reference(
     "update {s}segments set evaluated_version = ?2, next_slice = 0
      where number = ?1 and version = ?2",
 );
-static MEMBERS: Sql = Sql::fan_out(
+pub(crate) static MEMBERS: Sql = Sql::fan_out(
     "segment_customers",
     "select customer_id from {s}segment_members
      where segment_number = ?1 and customer_id > ?2 order by customer_id limit ?3",
@@ -209,10 +209,9 @@ impl Workspace {
         after: Option<CustomerId>,
         limit: usize,
     ) -> Result<crate::Page<crate::customers::Customer, CustomerId>> {
-        let schema = self.schema().await?;
         let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
-        let mut items = self
-            .read(move |tx| {
+        let members = |schema: Arc<Schema>| {
+            self.read(move |tx| {
                 Box::pin(async move {
                     let params = crate::params![segment, after, limit as i64 + 1];
                     let rows = tx.query(&MEMBERS, params).await?;
@@ -223,7 +222,8 @@ impl Workspace {
                     load_customers(tx, &schema, &ids).await
                 })
             })
-            .await?;
+        };
+        let mut items = self.by_schema(members).await?;
         items.sort_by_key(|customer| customer.id);
         Ok(crate::Page::cut(items, limit, |customer| customer.id))
     }
@@ -277,7 +277,7 @@ async fn difference(
            cast(?{version_at} as integer) \
          from ({members}) m where true on conflict do nothing"
     );
-    tx.execute_text(&add, &params).await?;
+    tx.execute_once(&add, &params).await?;
     // The same parameters in the same places, though this statement does not read them all.
     let drop = format!(
         "delete from {{s}}segment_members where segment_number = ?{number} \
@@ -286,7 +286,7 @@ async fn difference(
                 where {by} >= ?{low} and {by} < ?{high}) \
            and (bucket, customer_id) not in ({members})"
     );
-    tx.execute_text(&drop, &params).await?;
+    tx.execute_once(&drop, &params).await?;
     Ok(())
 }
 

@@ -17,19 +17,35 @@ pub struct Migration {
     pub postgres: &'static str,
 }
 
-pub static WORKSPACE: &[Migration] = &[Migration {
-    number: 1,
-    name: "workspace",
-    sqlite: include_str!("migrations/sqlite/0001_workspace.sql"),
-    postgres: include_str!("migrations/postgres/0001_workspace.sql"),
-}];
+pub static WORKSPACE: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "workspace",
+        sqlite: include_str!("migrations/sqlite/0001_workspace.sql"),
+        postgres: include_str!("migrations/postgres/0001_workspace.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "pages",
+        sqlite: include_str!("migrations/sqlite/0002_pages.sql"),
+        postgres: include_str!("migrations/postgres/0002_pages.sql"),
+    },
+];
 
-pub static SYSTEM: &[Migration] = &[Migration {
-    number: 1,
-    name: "system",
-    sqlite: include_str!("migrations/sqlite_system/0001_system.sql"),
-    postgres: include_str!("migrations/postgres_system/0001_system.sql"),
-}];
+pub static SYSTEM: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "system",
+        sqlite: include_str!("migrations/sqlite_system/0001_system.sql"),
+        postgres: include_str!("migrations/postgres_system/0001_system.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "files_shared",
+        sqlite: include_str!("migrations/sqlite_system/0002_files_shared.sql"),
+        postgres: include_str!("migrations/postgres_system/0002_files_shared.sql"),
+    },
+];
 
 /// How many partitions a hot table has where the workspace is partitioned.
 pub const PARTITIONS: u16 = 16;

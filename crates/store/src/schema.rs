@@ -167,7 +167,7 @@ pub async fn add_attribute(
         quoted(&column),
         column_type(kind, tx.dialect())
     );
-    tx.execute_text(&text, &[]).await?;
+    tx.execute_once(&text, &[]).await?;
     let scale = kind.scale().map(i64::from);
     let params = crate::params![number, name, kind_name, scale, kind.currency(), &column, at];
     tx.execute(&ADD_ATTRIBUTE, params).await?;
@@ -187,7 +187,7 @@ pub async fn rename_attribute(tx: &mut Tx, number: i32, name: &str) -> Result<()
 pub async fn drop_attribute(tx: &mut Tx, attribute: &Attribute) -> Result<()> {
     limit_lock_wait(tx).await?;
     let text = format!("alter table {{s}}customers drop column {}", quoted(&attribute.column));
-    tx.execute_text(&text, &[]).await?;
+    tx.execute_once(&text, &[]).await?;
     tx.execute(&DROP_ATTRIBUTE, crate::params![attribute.number]).await?;
     tx.execute(&BUMP, &[]).await?;
     Ok(())
@@ -265,7 +265,7 @@ async fn add_column(tx: &mut Tx, table: &str, attribute: &Attribute) -> Result<(
         quoted(table),
         quoted(&attribute.column)
     );
-    tx.execute_text(&text, &[]).await.map(|_| ())
+    tx.execute_once(&text, &[]).await.map(|_| ())
 }
 
 /// Adds a field to a table.
@@ -292,7 +292,7 @@ pub async fn add_field(
         quoted(&column),
         column_type(kind, tx.dialect())
     );
-    tx.execute_text(&text, &[]).await?;
+    tx.execute_once(&text, &[]).await?;
     let scale = kind.scale().map(i64::from);
     let kind_name = kind.name();
     let params =
@@ -305,22 +305,24 @@ impl Workspace {
     /// Adds an attribute to the customers of this workspace.
     pub async fn add_attribute(&self, name: &str, kind: Kind, at: Timestamp) -> Result<Attribute> {
         let name = name.to_owned();
-        let added = self
-            .write(Priority::Interactive, move |tx| {
-                Box::pin(async move { add_attribute(tx, &name, &kind, at).await })
+        let number = self
+            .write_kept(Priority::Interactive, move |tx| {
+                Box::pin(async move { Ok(add_attribute(tx, &name, &kind, at).await?.number) })
             })
             .await?;
-        self.fresh_schema().await?;
-        Ok(added)
+        let schema = self.fresh_schema().await?;
+        let added = schema.attributes.iter().find(|attribute| attribute.number == number);
+        added.cloned().ok_or_else(|| Error::NotFound("the attribute, which was dropped".to_owned()))
     }
 
     /// Renames an attribute.
     pub async fn rename_attribute(&self, name: &str, new_name: &str) -> Result<()> {
-        let schema = self.fresh_schema().await?;
-        let number = known(&schema, name)?.number;
-        let new_name = new_name.to_owned();
-        self.write(Priority::Interactive, move |tx| {
-            Box::pin(async move { rename_attribute(tx, number, &new_name).await })
+        let (name, new_name) = (name.to_owned(), new_name.to_owned());
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let schema = load(tx).await?;
+                rename_attribute(tx, known(&schema, &name)?.number, &new_name).await
+            })
         })
         .await?;
         self.fresh_schema().await.map(|_| ())
@@ -328,10 +330,12 @@ impl Workspace {
 
     /// Drops an attribute with its values.
     pub async fn drop_attribute(&self, name: &str) -> Result<()> {
-        let schema = self.fresh_schema().await?;
-        let attribute = known(&schema, name)?.clone();
-        self.write(Priority::Interactive, move |tx| {
-            Box::pin(async move { drop_attribute(tx, &attribute).await })
+        let name = name.to_owned();
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let schema = load(tx).await?;
+                drop_attribute(tx, known(&schema, &name)?).await
+            })
         })
         .await?;
         self.fresh_schema().await.map(|_| ())
@@ -346,7 +350,7 @@ impl Workspace {
         at: Timestamp,
     ) -> Result<()> {
         let name = name.to_owned();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move { add_table(tx, &name, owner, &fields, at).await })
         })
         .await?;
@@ -361,14 +365,12 @@ impl Workspace {
         kind: Kind,
         at: Timestamp,
     ) -> Result<()> {
-        let schema = self.fresh_schema().await?;
-        let table = schema
-            .table(table)
-            .cloned()
-            .ok_or_else(|| Error::NotFound(format!("table {table}")))?;
-        let name = name.to_owned();
-        self.write(Priority::Interactive, move |tx| {
+        let (table, name) = (table.to_owned(), name.to_owned());
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
+                let schema = load(tx).await?;
+                let table = schema.table(&table).cloned();
+                let table = table.ok_or_else(|| Error::NotFound("the table".to_owned()))?;
                 add_field(tx, &table, &name, &kind, at).await?;
                 tx.execute(&BUMP, &[]).await
             })

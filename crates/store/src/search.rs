@@ -1,9 +1,11 @@
 //! Finding customers by the beginning of an identity, and the tags of a page of customers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tidings_domain::CustomerId;
 use tidings_domain::change::IdentityKind;
+use tidings_domain::schema::Schema;
 
 use crate::Result;
 use crate::bulk::select_many;
@@ -87,7 +89,17 @@ impl Workspace {
             })
             .filter(|(_, prefix)| !prefix.is_empty())
             .collect();
-        let schema = self.schema().await?;
+        self.by_schema(|schema| self.search_by(schema, prefixes.clone(), after.clone(), limit))
+            .await
+    }
+
+    async fn search_by(
+        &self,
+        schema: Arc<Schema>,
+        prefixes: Vec<(IdentityKind, String)>,
+        after: Option<Found>,
+        limit: usize,
+    ) -> Result<Page<Customer, Found>> {
         self.read(move |tx| {
             Box::pin(async move {
                 let mut after = after;

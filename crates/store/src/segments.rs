@@ -137,7 +137,7 @@ impl Workspace {
         let id = SegmentId::generate();
         let taken = taken(name);
         let name = name.to_owned();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let row = tx.first(&ADD, crate::params![id, &name, rule.to_string(), at]).await?;
                 let row = row.ok_or_else(|| Error::Corrupt("no number for a segment".into()))?;
@@ -159,7 +159,7 @@ impl Workspace {
     ) -> Result<bool> {
         let taken = taken(name);
         let name = name.to_owned();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let params = crate::params![id, &name, rule.to_string(), at];
                 let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
@@ -173,7 +173,7 @@ impl Workspace {
 
     /// Drops a segment that no campaign is waiting for or sending to.
     pub async fn drop_segment(&self, number: i32) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let used = tx.first(&IN_USE, crate::params![number]).await?;
                 if used.map_or(Ok(0), |row| row.int(0))? > 0 {
@@ -203,7 +203,7 @@ impl Workspace {
         self.read(move |tx| {
             Box::pin(async move {
                 let text = format!("select count(*) from {{s}}customers c where {}", condition.0);
-                let members = tx.query_text(&text, &condition.1).await?;
+                let members = tx.query_once(&text, &condition.1).await?;
                 let all = tx.query_text("select count(*) from {s}customers", &[]).await?;
                 let count = |rows: &[Row]| rows.first().map_or(Ok(0), |row| row.int(0));
                 Ok((count(&members)?, count(&all)?))

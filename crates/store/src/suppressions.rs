@@ -63,7 +63,7 @@ impl Workspace {
         at: Timestamp,
     ) -> Result<bool> {
         let address = address.to_owned();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 match channel {
                     Channel::Email => {
@@ -84,7 +84,7 @@ impl Workspace {
     /// Lifts a suppression; false where there was none.
     pub async fn unsuppress(&self, channel: Channel, address: &str) -> Result<bool> {
         let params = crate::params![bucket(channel, address), channel.number(), address].to_vec();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move { Ok(tx.execute(&REMOVE, &params).await? > 0) })
         })
         .await

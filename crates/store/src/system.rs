@@ -54,6 +54,16 @@ static WORKSPACES: Sql = Sql::reference(
     "workspaces",
     "select number, id, slug, name, time_zone, partitioned from {s}workspaces order by number",
 );
+/// A program at work on this database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub id: NodeId,
+    /// When it last said that it is alive, by its own clock.
+    pub seen_at: Timestamp,
+    /// Whether other nodes can read the files that it keeps.
+    pub files_shared: bool,
+}
+
 static ADD_WORKSPACE: Sql = Sql::reference(
     "add_workspace",
     "insert into {s}workspaces (number, id, slug, name, time_zone, partitioned, created_at)
@@ -128,11 +138,11 @@ static DROP_OLD_SESSIONS: Sql =
     Sql::reference("drop_old_sessions", "delete from {s}sessions where expires_at <= ?1");
 static NODE_SEEN: Sql = Sql::reference(
     "node_seen",
-    "insert into {s}nodes (id, started_at, seen_at) values (?1, ?2, ?2)
+    "insert into {s}nodes (id, started_at, seen_at, files_shared) values (?1, ?2, ?2, ?3)
      on conflict (id) do update set seen_at = excluded.seen_at",
 );
-static NODES_ALIVE: Sql =
-    Sql::reference("nodes_alive", "select count(*) from {s}nodes where seen_at > ?1");
+static NODES: Sql =
+    Sql::reference("nodes", "select id, seen_at, files_shared from {s}nodes order by started_at");
 static NODE_GONE: Sql = Sql::reference("node_gone", "delete from {s}nodes where id = ?1");
 static SETTING: Sql = Sql::reference("setting", "select value from {s}settings where key = ?1");
 pub(crate) static PUT_SETTING: Sql = Sql::reference(
@@ -162,7 +172,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &DROP_SESSION,
     &DROP_OLD_SESSIONS,
     &NODE_SEEN,
-    &NODES_ALIVE,
+    &NODES,
     &NODE_GONE,
     &SETTING,
     &PUT_SETTING,
@@ -349,18 +359,28 @@ impl System {
         self.change(&DROP_SESSION, vec![hash.into()]).await.map(|_| ())
     }
 
-    pub async fn node_seen(&self, node: NodeId, at: Timestamp) -> Result<()> {
-        self.change(&NODE_SEEN, vec![node.into(), at.into()]).await.map(|_| ())
+    /// Says that a node is alive, and at first also whether it shares its files.
+    pub async fn node_seen(&self, node: NodeId, at: Timestamp, files_shared: bool) -> Result<()> {
+        let params = vec![node.into(), at.into(), files_shared.into()];
+        self.change(&NODE_SEEN, params).await.map(|_| ())
     }
 
     pub async fn node_gone(&self, node: NodeId) -> Result<()> {
         self.change(&NODE_GONE, vec![node.into()]).await.map(|_| ())
     }
 
-    /// How many nodes have been seen since a time.
-    pub async fn nodes_alive(&self, since: Timestamp) -> Result<i64> {
-        let rows = self.rows(&NODES_ALIVE, vec![since.into()]).await?;
-        rows.first().map_or(Ok(0), |row| row.int(0))
+    /// The nodes that have signed on and not off, living or not, the oldest first.
+    pub async fn nodes(&self) -> Result<Vec<Node>> {
+        let rows = self.rows(&NODES, Vec::new()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Node {
+                    id: NodeId(row.uuid(0)?),
+                    seen_at: row.time(1)?,
+                    files_shared: row.bool(2)?,
+                })
+            })
+            .collect()
     }
 
     pub async fn setting(&self, key: &str) -> Result<Option<String>> {

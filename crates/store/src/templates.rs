@@ -107,7 +107,7 @@ impl Workspace {
     pub async fn add_template(&self, draft: TemplateDraft, at: Timestamp) -> Result<TemplateId> {
         let id = TemplateId::generate();
         let name = draft.name.clone();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let row = tx.first(&ADD, crate::params![id, &draft.name, at]).await?;
                 let row = row.ok_or_else(|| Error::Corrupt("no number for a template".into()))?;
@@ -134,7 +134,7 @@ impl Workspace {
         at: Timestamp,
     ) -> Result<Option<i32>> {
         let name = draft.name.clone();
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let row = tx.first(&NEW_VERSION, crate::params![id, &draft.name, at]).await?;
                 let Some(row) = row else { return Ok(None) };
@@ -189,7 +189,7 @@ impl Workspace {
 
     /// Drops a template that no campaign uses; false where there is none.
     pub async fn drop_template(&self, id: TemplateId) -> Result<bool> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let used = tx.first(&IN_USE, crate::params![id]).await?;
                 if used.map_or(Ok(0), |row| row.int(0))? > 0 {

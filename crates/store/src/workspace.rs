@@ -10,11 +10,11 @@ use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, Outcome};
 use tidings_domain::schema::Schema;
 
-use crate::Result;
 use crate::changes::{self, Applying};
 use crate::engines::{Db, Priority, Tx};
 use crate::sql::Dialect;
 use crate::system::WorkspaceRow;
+use crate::{Error, Result};
 
 /// How long a schema that another node may have changed is trusted.
 const SCHEMA_TRUST: Duration = Duration::from_secs(1);
@@ -117,6 +117,18 @@ impl Workspace {
         Ok(schema)
     }
 
+    /// Does what reads or writes by the schema; where another node has dropped a column that it
+    /// reads, it is done again by the schema as it stands now.
+    pub(crate) async fn by_schema<T, F>(&self, work: impl Fn(Arc<Schema>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match work(self.schema().await?).await {
+            Err(Error::SchemaMoved(_)) => work(self.fresh_schema().await?).await,
+            done => done,
+        }
+    }
+
     /// System ids for up to `count` new customers. SQLite counts inside the transaction instead.
     pub(crate) async fn system_ids(&self, count: usize) -> Result<Vec<i64>> {
         if self.dialect() == Dialect::Sqlite {
@@ -154,18 +166,38 @@ impl Workspace {
     /// Applies a batch of changes in one transaction and answers after the commit: one outcome
     /// each, in order.
     pub async fn apply(&self, changes: Vec<Change>, at: Timestamp) -> Result<Vec<Outcome>> {
+        let changes = Arc::new(changes);
+        self.by_schema(|schema| self.apply_by(schema, changes.clone(), at)).await
+    }
+
+    async fn apply_by(
+        &self,
+        schema: Arc<Schema>,
+        changes: Arc<Vec<Change>>,
+        at: Timestamp,
+    ) -> Result<Vec<Outcome>> {
         let upserts =
             changes.iter().filter(|change| matches!(change, Change::UpsertCustomer(_))).count();
         let system_ids = self.system_ids(upserts).await?;
-        let mut how = Applying { schema: self.schema().await?, at, judge: true, system_ids };
-        let (outcomes, unused) = self
-            .write(Priority::Interactive, move |tx| {
+        let mut how = Applying { schema, at, judge: true, system_ids: Vec::new() };
+        let count = changes.len();
+        // They are no part of the result, because a result that was kept used those of its time.
+        let system_ids = Arc::new(Mutex::new(system_ids));
+        let unused = system_ids.clone();
+        let outcomes: Vec<Outcome> = self
+            .write_kept(Priority::Interactive, move |tx| {
                 Box::pin(async move {
+                    how.system_ids = std::mem::take(&mut system_ids.lock());
                     let outcomes = changes::apply(tx, &mut how, &changes).await?;
-                    Ok((outcomes, how.system_ids))
+                    *system_ids.lock() = how.system_ids;
+                    Ok(outcomes)
                 })
             })
             .await?;
+        if outcomes.len() != count {
+            return Err(Error::Corrupt("kept outcomes are of other changes".to_owned()));
+        }
+        let unused = std::mem::take(&mut *unused.lock());
         self.return_system_ids(unused);
         Ok(outcomes)
     }

@@ -42,6 +42,8 @@ pub struct Setup {
     pub data_dir: PathBuf,
     /// `None` means SQLite in the data folder.
     pub database_url: Option<String>,
+    /// What a node says of its files, where several may be on one database.
+    pub files_shared: bool,
     pub master_key_file: PathBuf,
     pub smtp_url: String,
     /// A bug that is switched on, for tests of the tests.
@@ -89,6 +91,7 @@ impl Program {
             .stdin(Stdio::null());
         if let Some(url) = &setup.database_url {
             command.env("TIDINGS_DATABASE_URL", url);
+            command.env("TIDINGS_FILES_SHARED", setup.files_shared.to_string());
         }
         if let Some(bug) = setup.bug {
             command.env("TIDINGS_TEST_BUG", bug);
@@ -108,6 +111,13 @@ impl Program {
             String::from_utf8_lossy(&output.stderr)
         );
         said
+    }
+
+    /// Starts serving where it must be refused; gives what it says.
+    pub fn refused(&self) -> String {
+        let output = self.command().arg("serve").output().expect("run the program");
+        assert!(!output.status.success(), "{} was not refused", self.setup.name);
+        String::from_utf8_lossy(&output.stderr).into_owned()
     }
 
     /// Starts serving and waits until it is ready.

@@ -44,6 +44,8 @@ impl World {
             name: format!("node {}", at + 1),
             data_dir: folder.path().join(format!("node-{}", at + 1)),
             database_url: database_url.clone(),
+            // Only one node is asked for what it keeps as a file.
+            files_shared: true,
             master_key_file: folder.path().join("master.key"),
             smtp_url: sink.url(),
             bug,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidings_harness::database::{Engine, fenced_writes};
 use tidings_harness::import::shown;
-use tidings_harness::program::{LEASE_SECS, OPEN_MAX};
+use tidings_harness::program::{LEASE_SECS, OPEN_MAX, Program, Setup};
 use tidings_harness::run::{Run, kills_wanted, until};
 use tidings_harness::send::{self, Campaign, Class, Strikes};
 use tidings_harness::world::World;
@@ -31,6 +31,21 @@ async fn two_nodes_send_marketing_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_lose_nothing_transactional() {
     survives("transactional on three nodes", 3, Class::Transactional).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_node_that_shares_no_files_is_refused() {
+    let world = World::with(Engine::Postgres.fresh().await, 1, None).await;
+    let first = &world.nodes[0].setup;
+    let second = Program::new(Setup {
+        name: "stranger".to_owned(),
+        data_dir: first.data_dir.with_file_name("stranger"),
+        files_shared: false,
+        ..first.clone()
+    });
+    let said = second.refused();
+    assert!(said.contains("start each node with --files-shared"), "{said}");
+    assert!(!world.api().get("/v1/attributes").await.is_null(), "the first one goes on");
 }
 
 /// The counter-test: programs that write without a lease must be found out.

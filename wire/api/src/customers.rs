@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json_};
-use tidings_domain::{CustomerId, EventId, Timestamp};
+use tidings_domain::{EventId, Timestamp};
 use tidings_engine::customers::{self, Event, Found, Listed, Matching, Page, Profile, Record};
 use tidings_engine::{Ctx, segments};
 use utoipa::{IntoParams, ToSchema};
@@ -210,11 +210,11 @@ pub struct CustomersQuery {
     pub q: Option<String>,
 }
 
-/// A place in a list of customers: by id, or in a search by the value found.
+/// A place in a list of customers: by system id, or in a search by the value found.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Place {
-    Id(Uuid),
+    Number(i64),
     Found(String, String),
 }
 
@@ -272,7 +272,7 @@ async fn page(
             let after = match after {
                 None => None,
                 Some(Place::Found(value, kind)) => Some(found(value, &kind).ok_or_else(strange)?),
-                Some(Place::Id(_)) => return Err(strange()),
+                Some(Place::Number(_)) => return Err(strange()),
             };
             let Page { items, next } = customers::search(ctx, text, after, limit).await?;
             let next = next.map(|(value, kind)| Place::Found(value, kind.name().to_owned()));
@@ -281,11 +281,11 @@ async fn page(
         None => {
             let after = match after {
                 None => None,
-                Some(Place::Id(id)) => Some(CustomerId(id)),
+                Some(Place::Number(number)) => Some(number),
                 Some(Place::Found(..)) => return Err(strange()),
             };
             let Page { items, next } = customers::page(ctx, matching, after, limit).await?;
-            Ok((items, next.map(|id| Place::Id(id.0))))
+            Ok((items, next.map(Place::Number)))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The one place where the engine's errors become answers: RFC 9457 problems.
 
+use std::borrow::Cow;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -33,8 +35,8 @@ pub struct ProblemBody {
 pub struct FieldProblem {
     /// Such as `email` or `attributes.score`; empty where it is about the whole.
     pub path: String,
-    #[schema(example = "invalid_email")]
-    pub code: &'static str,
+    #[schema(value_type = String, example = "invalid_email")]
+    pub code: Cow<'static, str>,
     #[schema(example = "expected an address such as ann@example.com")]
     pub message: String,
     /// Where in a text, for templates, counted from 1.
@@ -45,8 +47,13 @@ pub struct FieldProblem {
 }
 
 impl FieldProblem {
-    pub fn new(path: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
-        FieldProblem { path: path.into(), code, message: message.into(), line: None, column: None }
+    pub fn new(
+        path: impl Into<String>,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
+        let (code, message) = (code.into(), message.into());
+        FieldProblem { path: path.into(), code, message, line: None, column: None }
     }
 }
 

@@ -1,7 +1,8 @@
 //! `Idempotency-Key`: a call that is sent twice is done once.
 //!
 //! One layer for every route: without the header it does nothing. Answers that say *try again*
-//! (401, 403, 408, 429 and 5xx) are not kept, nor are answers that carry a secret.
+//! (401, 403, 408, 429 and 5xx) are not kept, nor are answers that carry a secret. An answer that
+//! went lost is made again, by the handler itself, from what its transactions have kept.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -9,8 +10,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use tidings_engine::Error;
-use tidings_engine::idempotency::{self, Key, MAX_ANSWER_BYTES, RENEW_EVERY, Start};
+use tidings_engine::idempotency::{
+    self, Key, MAX_ANSWER_BYTES, Overtaken, RENEW_EVERY, Start, Work,
+};
+use tidings_engine::{Ctx, Error};
 
 use crate::call::{Api, Authenticated, authenticate};
 use crate::errors::{PROBLEM_JSON, Problem, Result};
@@ -40,19 +43,51 @@ async fn keyed(api: &Api, key: &HeaderValue, request: Request, next: Next) -> Re
     let (request, fingerprint) = fingerprinted(request).await?;
     let (method, uri) = (request.method().to_string(), request.uri().to_string());
     let parts: [&[u8]; 3] = [method.as_bytes(), uri.as_bytes(), &fingerprint];
-    match idempotency::begin(&caller.ctx, &caller.caller.key(), &key, &parts).await? {
-        // A caller who hangs up must not leave a call half done: it is finished and kept without them.
-        Start::Go(key) => match tokio::spawn(run(caller, key, request, next)).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Internal(format!("a call with a key: {error}")).into()),
-        },
-        Start::Replay { status, answer } => Ok(replayed(status, answer)),
-        Start::Mismatch => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "idempotency_mismatch",
-            "this Idempotency-Key was used for another request",
-        )),
+    let (ctx, owner) = (caller.ctx.clone(), caller.caller.key());
+    let work = work(request.uri().path());
+    let held = match idempotency::begin(&ctx, &owner, &key, &parts, work).await? {
+        Start::Go(key) => key,
+        Start::Replay { status, answer } => return Ok(replayed(status, answer)),
+        Start::Mismatch => return Err(mismatch()),
+    };
+    // A caller who hangs up must not leave a call half done: it is finished and kept without them.
+    match tokio::spawn(run(caller, held, request, next)).await {
+        Ok(Ok(Ran::Answer(response))) => return Ok(response),
+        Ok(Ok(Ran::Overtaken(Overtaken::Mismatch))) => return Err(mismatch()),
+        Ok(Ok(Ran::Overtaken(Overtaken::Answered))) => {}
+        Ok(Err(problem)) => return Err(problem),
+        Err(error) => return Err(Error::Internal(format!("a call with a key: {error}")).into()),
     }
+    match idempotency::begin(&ctx, &owner, &key, &parts, work).await? {
+        Start::Replay { status, answer } => Ok(replayed(status, answer)),
+        _ => Err(Error::Unavailable("the kept answer was dropped just now".to_owned()).into()),
+    }
+}
+
+/// Routes whose work is more than transactions of the workspace: files and the job that reads them,
+/// a mail that goes out at once, and people and tokens, which are in another database.
+fn work(path: &str) -> Work {
+    let path = path.strip_prefix("/v1/").unwrap_or(path);
+    let noun = path.split('/').next().unwrap_or_default();
+    match noun {
+        "imports" | "users" | "tokens" => Work::Else,
+        "templates" if path.ends_with("/test") => Work::Else,
+        _ => Work::Transactions,
+    }
+}
+
+fn mismatch() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency_mismatch",
+        "this Idempotency-Key was used for another request",
+    )
+}
+
+/// How a call ended.
+enum Ran {
+    Answer(Response),
+    Overtaken(Overtaken),
 }
 
 /// What makes two bodies the same: their bytes, or for a file its type and length, because a file
@@ -84,44 +119,52 @@ async fn fingerprinted(request: Request) -> Result<(Request, Bytes)> {
     }
 }
 
-/// Does the call while its key is held.
-async fn run(
-    caller: Authenticated,
-    key: Key,
-    mut request: Request,
-    next: Next,
-) -> Result<Response> {
+/// Does the call and keeps its answer.
+async fn run(caller: Authenticated, key: Key, mut request: Request, next: Next) -> Result<Ran> {
     let ctx = caller.ctx.clone();
     request.extensions_mut().insert(caller);
-    let mut answer = std::pin::pin!(next.run(request));
-    let mut renewal = tokio::time::interval(RENEW_EVERY);
-    renewal.reset();
-    let response = loop {
-        tokio::select! {
-            response = &mut answer => break response,
-            _ = renewal.tick() => key.renew(&ctx).await?,
-        }
-    };
+    let response = renewed(&ctx, &key, next.run(request)).await?;
+    if let Some(overtaken) = key.overtaken() {
+        return Ok(Ran::Overtaken(overtaken));
+    }
     if !is_final(&response) {
         key.forget(&ctx).await?;
-        return Ok(response);
+        return Ok(Ran::Answer(response));
     }
-    let (parts, body) = response.into_parts();
-    let collected = http_body_util::Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-    let bytes = match collected {
+    let is_replayed = key.is_replayed();
+    let (mut parts, body) = response.into_parts();
+    let bytes = match body.collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(_) => {
-            key.forget(&ctx).await?;
-            let detail = "the answer is too large to be kept; send fewer items with a key";
-            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail));
-        }
+        Err(error) => return Err(Error::Internal(format!("an answer broke off: {error}")).into()),
     };
     match std::str::from_utf8(&bytes) {
-        Ok(text) => key.finish(&ctx, parts.status.as_u16(), text).await?,
-        Err(_) => key.forget(&ctx).await?,
+        Ok(text) if text.len() <= MAX_ANSWER_BYTES => {
+            key.finish(&ctx, parts.status.as_u16(), text).await?;
+        }
+        // It is made again from what was kept of the work.
+        _ => key.forget(&ctx).await?,
     }
-    Ok(Response::from_parts(parts, Body::from(bytes)))
+    if is_replayed {
+        parts.headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    Ok(Ran::Answer(Response::from_parts(parts, Body::from(bytes))))
 }
+
+/// Waits for the answer, and says from time to time that it is being worked on.
+async fn renewed(ctx: &Ctx, key: &Key, answer: impl Future<Output = Response>) -> Result<Response> {
+    let mut answer = std::pin::pin!(key.run(answer));
+    let mut renewal = tokio::time::interval(RENEW_EVERY);
+    renewal.reset();
+    loop {
+        tokio::select! {
+            response = &mut answer => return Ok(response),
+            _ = renewal.tick() => key.renew(ctx).await?,
+        }
+    }
+}
+
+/// The header of an answer to a call whose work was done before.
+const REPLAYED: &str = "idempotency-replayed";
 
 /// Whether an answer stays the same when the call is repeated.
 fn is_final(response: &Response) -> bool {
@@ -145,6 +188,6 @@ fn replayed(status: u16, answer: String) -> Response {
     } else {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }

@@ -208,7 +208,7 @@ mod tests {
         let problem = object::<Outer>(body.as_bytes()).unwrap_err();
         let field = problem.errors.first();
         let (found_code, found_path) = match field {
-            Some(field) => (field.code, field.path.as_str()),
+            Some(field) => (field.code.as_ref(), field.path.as_str()),
             None => (problem.code, ""),
         };
         assert_eq!(

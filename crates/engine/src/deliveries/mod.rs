@@ -250,12 +250,18 @@ async fn read_due(
             .workspace
             .due_deliveries(number, run.shard, run.ctx.now(), cursor, READ)
             .await?;
-        if let Some(last) = due.last() {
+        let found_some = !due.gone.is_empty() || !due.deliveries.is_empty();
+        if !due.gone.is_empty() {
+            send::skip_gone(run, due.gone).await;
+        }
+        if let Some(last) = due.deliveries.last() {
             cursor = (last.due_at, last.id);
-            quiet_looks = 0;
-            for delivery in due {
+            for delivery in due.deliveries {
                 queue.push(delivery).await;
             }
+        }
+        if found_some {
+            quiet_looks = 0;
             continue;
         }
         if !frozen {

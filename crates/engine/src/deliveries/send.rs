@@ -231,7 +231,20 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
 }
 
 async fn skip(run: &Run, skipped: Skipped) {
-    let skipped = vec![(skipped.customer, skipped.reason, skipped.detail)];
+    skip_all(run, vec![(skipped.customer, skipped.reason, skipped.detail)]).await;
+}
+
+/// Skips the deliveries of customers who are not there any more.
+pub(super) async fn skip_gone(run: &Run, gone: Vec<CustomerId>) {
+    let why = || (SkipReason::CustomerGone.name().to_owned(), "customer is gone".to_owned());
+    let skipped = gone.into_iter().map(|customer| {
+        let (reason, detail) = why();
+        (customer, reason, detail)
+    });
+    skip_all(run, skipped.collect()).await;
+}
+
+async fn skip_all(run: &Run, skipped: Vec<(CustomerId, String, String)>) {
     let number = run.campaign.number;
     let at = run.ctx.now();
     let done = run.ctx.workspace.skip_deliveries(&run.job, number, skipped, at).await;

@@ -67,9 +67,6 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
                 }
                 Err(error) => tracing::warn!(%error, "list workspaces"),
             }
-            if let Err(error) = hub.store.system.node_seen(hub.node, now).await {
-                tracing::warn!(%error, "say that this node is alive");
-            }
         }
         let due: Vec<WorkspaceId> = {
             let mut awake = hub.awake.lock();

@@ -31,8 +31,9 @@ pub struct Sending {
     pub ctx: Ctx,
     pub sink: MailSink,
     pub clock: Clock,
+    home: Home,
     stop: watch::Sender<bool>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn fresh_database() -> String {
@@ -49,13 +50,18 @@ async fn fresh_database() -> String {
     format!("{}/{name}", &url[..at])
 }
 
+/// An empty home on an engine; SQLite's is the folder.
+pub async fn home(engine: Engine, folder: &tempfile::TempDir) -> Home {
+    match engine {
+        Engine::Sqlite => Home::Folder(folder.path().to_owned()),
+        Engine::Postgres => Home::Server { url: fresh_database().await, connections: 12 },
+    }
+}
+
 impl Sending {
     pub async fn on(engine: Engine, script: Script) -> Sending {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = match engine {
-            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-            Engine::Postgres => Home::Server { url: fresh_database().await, connections: 12 },
-        };
+        let home = home(engine, &folder).await;
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
         let sink = MailSink::start(script).await;
@@ -73,7 +79,7 @@ impl Sending {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(tidings_engine::jobs::run(hub, stopped));
         ctx.workspace.add_attribute("name", Kind::Text, ctx.now()).await.expect("an attribute");
-        Sending { ctx, sink, clock, stop, _folder: folder }
+        Sending { ctx, sink, clock, home, stop, folder }
     }
 
     /// Customers `c0@mail.example`, `c1@…` with names.
@@ -92,6 +98,26 @@ impl Sending {
             })
             .collect();
         changes::apply(&self.ctx, changes).await.expect("customers");
+    }
+
+    /// Takes a customer's row away, as somebody with an SQL tool may.
+    pub async fn remove_customer(&self, email: &str) {
+        let number = self.ctx.workspace.row.number;
+        match &self.home {
+            Home::Folder(_) => {
+                let file = self.folder.path().join(format!("workspaces/w{number}.db"));
+                let db = rusqlite::Connection::open(file).expect("open the workspace");
+                let gone = db.execute("delete from customers where email = ?1", [email]);
+                assert_eq!(gone.expect("delete"), 1);
+            }
+            Home::Server { url, .. } => {
+                let (client, connection) =
+                    tokio_postgres::connect(url, tokio_postgres::NoTls).await.expect("connect");
+                tokio::spawn(connection);
+                let text = format!("delete from tidings_w{number}.customers where email = $1");
+                assert_eq!(client.execute(&text, &[&email]).await.expect("delete"), 1);
+            }
+        }
     }
 
     pub async fn consent(&self, who: Range<usize>, granted: bool) {

@@ -93,6 +93,25 @@ impl Tx {
         self.run(&text, params).await
     }
 
+    /// Rows of a statement whose text is one of very many, such as a segment's rule. Nobody keeps it
+    /// prepared, so that it pushes no statement out that will come again.
+    pub async fn query_once(&mut self, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+        let text = spell(text, self.dialect(), &self.schema);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => sqlite::query_once(connection, &text, params),
+            Connection::Postgres(client) => postgres::query_once(client, &text, params).await,
+        }
+    }
+
+    /// Runs a statement whose text is one of very many.
+    pub async fn execute_once(&mut self, text: &str, params: &[Param]) -> Result<u64> {
+        let text = spell(text, self.dialect(), &self.schema);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => sqlite::execute_once(connection, &text, params),
+            Connection::Postgres(client) => postgres::execute_once(client, &text, params).await,
+        }
+    }
+
     /// Runs a generated statement in the shared spelling.
     pub async fn execute_text(&mut self, text: &str, params: &[Param]) -> Result<u64> {
         let text = spell(text, self.dialect(), &self.schema);
@@ -150,6 +169,7 @@ impl Error {
         match self {
             Error::Database(text) => Error::Database(format!("{name}: {text}")),
             Error::Conflict(text) => Error::Conflict(format!("{name}: {text}")),
+            Error::SchemaMoved(text) => Error::SchemaMoved(format!("{name}: {text}")),
             other => other,
         }
     }

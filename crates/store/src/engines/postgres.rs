@@ -165,8 +165,8 @@ impl Drop for OpenTransaction {
     }
 }
 
-/// Statements that a connection keeps prepared. Generated ones, such as segments' rules, are without
-/// number, and both ends would keep each for good.
+/// Statements that a connection keeps prepared. Each workspace has its own of them, because the
+/// schema stands in the text, and both ends would keep each for good.
 pub(super) const PREPARED: usize = 1_000;
 
 async fn prepared(client: &Object, text: &str) -> Result<Statement> {
@@ -185,6 +185,19 @@ pub(super) async fn query(client: &Object, text: &str, params: &[Param]) -> Resu
 
 pub(super) async fn execute(client: &Object, text: &str, params: &[Param]) -> Result<u64> {
     let statement = prepared(client, text).await?;
+    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
+    client.execute(&statement, &params).await.map_err(fault)
+}
+
+pub(super) async fn query_once(client: &Object, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+    let statement = client.prepare(text).await.map_err(fault)?;
+    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
+    let found = client.query(&statement, &params).await.map_err(fault)?;
+    found.iter().map(row).collect()
+}
+
+pub(super) async fn execute_once(client: &Object, text: &str, params: &[Param]) -> Result<u64> {
+    let statement = client.prepare(text).await.map_err(fault)?;
     let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
     client.execute(&statement, &params).await.map_err(fault)
 }
@@ -316,6 +329,7 @@ pub(crate) fn fault(error: tokio_postgres::Error) -> Error {
     match *detail.code() {
         SqlState::UNIQUE_VIOLATION => Error::Conflict(text),
         SqlState::DISK_FULL => Error::DiskFull(text),
+        SqlState::UNDEFINED_COLUMN | SqlState::UNDEFINED_TABLE => Error::SchemaMoved(text),
         SqlState::T_R_DEADLOCK_DETECTED
         | SqlState::T_R_SERIALIZATION_FAILURE
         | SqlState::LOCK_NOT_AVAILABLE

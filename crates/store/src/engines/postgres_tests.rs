@@ -189,6 +189,29 @@ async fn a_fault_that_the_work_hides_is_not_taken_for_a_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_statement_for_once_is_not_kept_and_pushes_nothing_out() {
+    let opened = Opened::new(1).await;
+    let kept = opened.db.read(|tx| {
+        Box::pin(async move {
+            tx.query_text("select 0::bigint", &[]).await?;
+            for number in 1..PREPARED + 50 {
+                let rows = tx.query_once(&format!("select {number}::bigint"), &[]).await?;
+                assert_eq!(rows[0].int(0)?, number as i64);
+            }
+            tx.execute_once("insert into {s}t (n) values (?1)", crate::params![7]).await?;
+            let kept = "select count(*), count(*) filter (where statement = 'select 0::bigint')
+                        from pg_prepared_statements";
+            let row = tx.query_text(kept, &[]).await?.remove(0);
+            Ok((row.int(0)?, row.int(1)?))
+        })
+    });
+    // The one at the beginning and the one that counts.
+    let (all, first) = kept.await.unwrap();
+    assert!(all <= 3 && first == 1, "{all} are kept, {first} of them the first");
+    assert_eq!(opened.numbers().await, [7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_keeps_a_bounded_number_of_statements() {
     let opened = Opened::new(1).await;
     let kept = opened.db.read(|tx| {

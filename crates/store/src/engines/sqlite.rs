@@ -20,6 +20,9 @@ use crate::{Error, Result};
 
 pub use log::Checkpoints;
 use log::Log;
+#[cfg(test)]
+pub(in crate::engines) use writer::commit;
+pub use writer::disk_failed;
 use writer::{Command, GROUP, Queues, Waiting, write_loop};
 
 /// Connections that read beside the writer.
@@ -66,6 +69,16 @@ fn row(source: &rusqlite::Row<'_>, columns: usize) -> rusqlite::Result<Row> {
 pub(super) fn query(connection: &Sqlite, text: &str, params: &[Param]) -> Result<Vec<Row>> {
     let mut statement = connection.prepare_cached(text).map_err(fault)?;
     rows(&mut statement, params)
+}
+
+pub(super) fn query_once(connection: &Sqlite, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+    rows(&mut connection.prepare(text).map_err(fault)?, params)
+}
+
+pub(super) fn execute_once(connection: &Sqlite, text: &str, params: &[Param]) -> Result<u64> {
+    let mut statement = connection.prepare(text).map_err(fault)?;
+    let touched = statement.execute(rusqlite::params_from_iter(params)).map_err(fault)?;
+    Ok(touched as u64)
 }
 
 fn rows(statement: &mut rusqlite::Statement<'_>, params: &[Param]) -> Result<Vec<Row>> {
@@ -133,7 +146,14 @@ pub(super) fn fault(error: rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen) => {
             Error::Unavailable(text)
         }
-        Some(ErrorCode::SystemIoFailure) => Error::Unavailable(text),
+        Some(ErrorCode::SystemIoFailure) => Error::DiskFailed(text),
+        // SQLite has no code of its own for this.
+        _ if ["no such column", "no such table", "has no column named"]
+            .iter()
+            .any(|missing| text.contains(missing)) =>
+        {
+            Error::SchemaMoved(text)
+        }
         _ => Error::Database(text),
     }
 }
@@ -173,6 +193,16 @@ impl SqliteDb {
     }
 
     pub fn open_with(path: &Path, cache_kib: u32, checkpoints: Checkpoints) -> Result<SqliteDb> {
+        SqliteDb::open_committing(path, cache_kib, checkpoints, writer::commit)
+    }
+
+    /// The same with another commit, so that a test can make it fail.
+    pub(super) fn open_committing(
+        path: &Path,
+        cache_kib: u32,
+        checkpoints: Checkpoints,
+        commit: writer::Commit,
+    ) -> Result<SqliteDb> {
         let mut writer = connect(path, false, cache_kib)?;
         let (interactive, interactive_queue) = mpsc::channel(4 * GROUP);
         let (bulk, bulk_queue) = mpsc::channel(8);
@@ -182,7 +212,7 @@ impl SqliteDb {
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("db").to_owned();
         std::thread::Builder::new()
             .name(format!("write {name}"))
-            .spawn(move || write_loop(writer, queues, log))?;
+            .spawn(move || write_loop(writer, queues, log, commit))?;
         Ok(SqliteDb {
             path: path.to_owned(),
             interactive,

@@ -1,7 +1,7 @@
 //! SQLite's writer and readers: what is promised of groups, turns, the log and a full disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -71,6 +71,44 @@ impl Opened {
         tokio::task::block_in_place(|| has_begun.recv().unwrap());
         (release, task)
     }
+}
+
+/// A disk that fails at the next commit once this is set, and works again afterwards, as one does
+/// whose failed pages the system has thrown away.
+static FAILS: AtomicBool = AtomicBool::new(false);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_commit_that_the_disk_failed_nothing_more_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("t.db");
+    let checkpoints = Checkpoints::default();
+    let db = SqliteDb::open_committing(&file, 2_048, checkpoints, |tx| {
+        match FAILS.swap(false, Ordering::SeqCst) {
+            true => Err(super::sqlite::fault(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_FSYNC),
+                None,
+            ))),
+            false => super::sqlite::commit(tx),
+        }
+    });
+    let opened = Opened { db: Arc::new(Db::Sqlite(db.unwrap())), folder };
+    opened.script("create table t (n integer primary key, payload blob)").await.unwrap();
+    put(&opened.db, Priority::Interactive, 1, 10).await.unwrap();
+
+    FAILS.store(true, Ordering::SeqCst);
+    for number in 2..5 {
+        let refused = put(&opened.db, Priority::Interactive, number, 10).await;
+        assert!(matches!(refused, Err(Error::Unavailable(_))), "{number}: {refused:?}");
+    }
+    let why = super::sqlite::disk_failed().await;
+    assert!(why.starts_with("disk failed"), "{why}");
+    assert!(!FAILS.load(Ordering::SeqCst), "the disk would have worked again");
+    assert_eq!(opened.numbers().await, [1], "reading goes on until the end");
+    // The process ends here; the next one begins from the file.
+    drop(opened.db);
+    let again = SqliteDb::open(&opened.folder.path().join("t.db"), 2_048);
+    let again = again.map(|db| Opened { db: Arc::new(Db::Sqlite(db)), folder: opened.folder });
+    assert_eq!(again.unwrap().numbers().await, [1]);
 }
 
 async fn put(db: &Db, priority: Priority, number: i64, bytes: usize) -> Result<()> {

@@ -6,6 +6,7 @@ mod batches;
 #[path = "../../tests/contract/database.rs"]
 pub(crate) mod database;
 mod forbidden;
+mod pages;
 mod plan;
 mod source;
 

@@ -179,7 +179,11 @@ impl Hot {
                         }
                     }
                 }
-                fields.values().for_each(|value| self.walk(value, touched));
+                // What a statement changes is what it scans; a plan that is made before the bucket is
+                // known lists every partition as a target and scans one.
+                for (_, value) in fields.iter().filter(|(name, _)| *name != "Target Tables") {
+                    self.walk(value, touched);
+                }
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ use tidings_domain::change::{
 };
 use tidings_domain::consent::{Channel, ConsentState};
 use tidings_domain::value::Kind;
+use tidings_store::{Error, Store};
 
 use crate::home::TestStore;
 use crate::on_every_engine;
@@ -19,6 +20,7 @@ on_every_engine!(
     emails_are_shared_but_customers_are_not_merged,
     an_identity_given_up_and_taken_in_one_batch,
     marks_and_events,
+    a_column_that_another_node_dropped_is_not_missed,
 );
 
 const AT: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -197,4 +199,49 @@ async fn marks_and_events(test: TestStore) {
     let events = test.workspace.events(profile.customer.id, None, None, 10).await.unwrap();
     assert_eq!(events.items.len(), 1);
     assert_eq!(events.items[0].properties, json!({"lines": ["a"], "total": 20}));
+}
+
+async fn a_column_that_another_node_dropped_is_not_missed(test: TestStore) {
+    let store = Store::open(&test.home).await.unwrap();
+    let beside = store.workspace(test.workspace.row.id).await.unwrap();
+    let by_id = || {
+        CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value: "1".to_owned() })
+    };
+    beside.apply(vec![Change::UpsertCustomer(upsert("1", ""))], AT).await.unwrap();
+    for name in ["one", "two", "three", "four", "five"] {
+        test.workspace.add_attribute(name, Kind::Text, AT).await.unwrap();
+        // The node beside knows the column, and does not hear that it goes.
+        beside.fresh_schema().await.unwrap();
+        test.workspace.drop_attribute(name).await.unwrap();
+        match name {
+            "one" => {
+                let set = FieldChange::SetJson(json!("x"));
+                let attributes = vec![(name.to_owned(), set)];
+                let change = UpsertCustomer { attributes, ..upsert("1", "") };
+                let outcomes = beside.apply(vec![Change::UpsertCustomer(change)], AT).await;
+                let outcomes = outcomes.unwrap();
+                let Outcome::Refused(refusal) = &outcomes[0] else { panic!("{outcomes:?}") };
+                assert_eq!(refusal.path, "attributes.one");
+            }
+            "two" => assert!(beside.customer(by_id()).await.unwrap().is_some()),
+            "three" => {
+                assert_eq!(beside.customers(None, None, 5).await.unwrap().items.len(), 1);
+            }
+            "four" => {
+                let found = beside.search_customers("1", None, 5).await.unwrap();
+                assert_eq!(found.items.len(), 1);
+            }
+            _ => {
+                let change = upsert("1", "ann@example.com");
+                let outcomes = beside.apply(vec![Change::UpsertCustomer(change)], AT).await;
+                assert!(matches!(outcomes.unwrap()[0], Outcome::Updated { .. }));
+            }
+        }
+    }
+    // A rule that was made before cannot be made again here: the caller is told to try again.
+    let number = test.workspace.add_attribute("six", Kind::Text, AT).await.unwrap().number;
+    test.workspace.drop_attribute("six").await.unwrap();
+    let rule = (format!("c.\"six_{number}\" = 'x'"), Vec::new());
+    let counted = beside.count_customers(rule).await;
+    assert!(matches!(counted, Err(Error::SchemaMoved(_))), "{counted:?}");
 }

@@ -11,6 +11,7 @@ use crate::on_every_engine;
 
 on_every_engine!(
     customers_are_found_by_the_beginning_of_an_identity,
+    pages_of_a_rule_hold_everyone_once_in_the_order_they_came_in,
     marks_come_with_the_upsert_or_not_at_all,
     figures_count_what_is_there,
 );
@@ -24,6 +25,32 @@ fn upsert(external_id: &str, email: &str) -> UpsertCustomer {
 
 fn by_external_id(value: &str) -> CustomerRef {
     CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value: value.to_owned() })
+}
+
+async fn pages_of_a_rule_hold_everyone_once_in_the_order_they_came_in(test: TestStore) {
+    for round in 0..3 {
+        let changes = (0..20).map(|at| {
+            let id = format!("{}{}", if at % 4 == 0 { "x" } else { "y" }, round * 20 + at);
+            Change::UpsertCustomer(upsert(&id, ""))
+        });
+        test.workspace.apply(changes.collect(), AT).await.unwrap();
+    }
+    let rule = || ("c.external_id < ?1".to_owned(), vec![tidings_store::sql::Param::from("y")]);
+    for (matching, expected) in [(None, 60), (Some(rule()), 15)] {
+        for limit in [1, 7, 15, 100] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = test.workspace.customers(matching.clone(), after, limit).await.unwrap();
+                found.extend(page.items.into_iter().filter_map(|one| one.external_id));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found.len(), expected, "by {limit}");
+            assert!(found.is_sorted_by_key(|id| id[1..].parse::<u32>().unwrap()), "{found:?}");
+        }
+    }
 }
 
 async fn customers_are_found_by_the_beginning_of_an_identity(test: TestStore) {

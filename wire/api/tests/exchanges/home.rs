@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
-use tidings_domain::{Clock, Timestamp};
+use tidings_domain::{Clock, Timestamp, WorkspaceId};
 use tidings_engine::accounts::{self, Role, Scope};
 use tidings_engine::{Ctx, Hub, Settings};
 use tidings_store::{Home, Store};
@@ -24,7 +24,8 @@ pub struct TestApi {
     pub router: Router,
     /// A token that may do everything.
     pub token: String,
-    _folder: tempfile::TempDir,
+    home: Home,
+    folder: Arc<tempfile::TempDir>,
 }
 
 /// An answer, read to its end.
@@ -65,6 +66,30 @@ impl TestApi {
         let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
         store.create_workspace("Other", "UTC", false).await.expect("another workspace");
         let clock = Clock::fixed(Timestamp::now());
+        let id = workspace.row.id;
+        let folder = Arc::new(folder);
+        let mut api = TestApi::over(store, id, clock, home, folder).await;
+        api.token = api.token_for(&[Scope::Admin]).await;
+        api
+    }
+
+    /// Another node over the same data.
+    pub async fn beside(&self) -> TestApi {
+        let store = Arc::new(Store::open(&self.home).await.expect("open the store"));
+        let id = self.ctx.workspace.row.id;
+        let (clock, home) = (self.clock.clone(), self.home.clone());
+        let mut api = TestApi::over(store, id, clock, home, self.folder.clone()).await;
+        api.token = self.token.clone();
+        api
+    }
+
+    async fn over(
+        store: Arc<Store>,
+        id: WorkspaceId,
+        clock: Clock,
+        home: Home,
+        folder: Arc<tempfile::TempDir>,
+    ) -> TestApi {
         let settings = Settings {
             data_dir: folder.path().to_owned(),
             public_url: "http://hub.example".to_owned(),
@@ -74,11 +99,9 @@ impl TestApi {
             demo: false,
         };
         let hub = Hub::new(store, settings, clock.clone());
-        let ctx = hub.ctx(workspace.row.id).await.expect("a context");
+        let ctx = hub.ctx(id).await.expect("a context");
         let router = tidings_wire_api::router(hub);
-        let mut api = TestApi { ctx, clock, router, token: String::new(), _folder: folder };
-        api.token = api.token_for(&[Scope::Admin]).await;
-        api
+        TestApi { ctx, clock, router, token: String::new(), home, folder }
     }
 
     /// A token of the first workspace.

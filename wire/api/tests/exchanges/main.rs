@@ -4,6 +4,7 @@
 //! cannot show: every route against every scope, sessions, and streams.
 
 mod home;
+mod nul;
 mod rights;
 mod script;
 mod sessions;

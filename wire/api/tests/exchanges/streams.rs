@@ -4,6 +4,8 @@ use axum::body::{Body, Bytes};
 use axum::http::Request;
 use futures::stream;
 use serde_json::{Value, json};
+use tidings_domain::change::{Change, FieldChange, UpsertCustomer};
+use tidings_engine::idempotency::{self, Start, Work};
 
 use crate::home::{Answer, Engine, TestApi};
 
@@ -128,6 +130,107 @@ async fn one_of_many_calls_with_one_key_does_the_work(api: TestApi) {
     assert_eq!(customer["attributes"]["score"], 1);
 }
 
+/// What makes two calls the same, as the API says it.
+async fn begin(api: &TestApi, key: &str, path: &str, body: &str) -> Start {
+    let (caller, _) =
+        tidings_engine::accounts::authenticate_token(&api.ctx.hub, &api.token).await.unwrap();
+    let parts: [&[u8]; 3] = [b"POST", path.as_bytes(), body.as_bytes()];
+    let work = Work::Transactions;
+    idempotency::begin(&api.ctx, &caller.key(), key, &parts, work).await.unwrap()
+}
+
+async fn with_key(api: &TestApi, key: &str, path: &str, body: &str) -> Answer {
+    let request = Request::post(path)
+        .header("authorization", format!("Bearer {}", api.token))
+        .header("content-type", "application/json")
+        .header("idempotency-key", key)
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    api.send(request).await
+}
+
+async fn a_call_whose_process_died_is_answered_and_not_done_again(api: TestApi) {
+    api.call("POST", "/v1/attributes", r#"{"name":"score","kind":"integer"}"#).await;
+    let item = |at: usize| json!({"external_id": at.to_string(), "attributes": {"score": {"$increment": 1}}});
+    let change = |at: usize| {
+        let score = ("score".to_owned(), FieldChange::Increment(json!(1)));
+        Change::UpsertCustomer(UpsertCustomer {
+            external_id: Some(at.to_string()),
+            attributes: vec![score],
+            ..Default::default()
+        })
+    };
+    // The first process has applied 500 of 700 items, and answered nothing.
+    let body = json!((0..700).map(item).collect::<Vec<_>>()).to_string();
+    let Start::Go(key) = begin(&api, "many", "/v1/customers", &body).await else { panic!("go") };
+    let changes = (0..500).map(change).collect();
+    key.run(tidings_engine::changes::apply(&api.ctx, changes)).await.unwrap();
+    let answer = with_key(&api, "many", "/v1/customers", &body).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["counts"]["created"], 700);
+    assert!(!answer.headers.contains_key("idempotency-replayed"), "200 of them were done now");
+    let again = with_key(&api, "many", "/v1/customers", &body).await;
+    assert_eq!((again.status, &again.body), (answer.status, &answer.body));
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+
+    // Another one has applied its only change.
+    let body = item(700).to_string();
+    let Start::Go(key) = begin(&api, "one", "/v1/customers", &body).await else { panic!("go") };
+    key.run(tidings_engine::changes::apply(&api.ctx, vec![change(700)])).await.unwrap();
+    let answer = with_key(&api, "one", "/v1/customers", &body).await;
+    assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (201, &json!("created")));
+    assert_eq!(answer.headers["idempotency-replayed"], "true");
+    let other = with_key(&api, "one", "/v1/customers", &item(701).to_string()).await;
+    assert_eq!(
+        (other.status.as_u16(), &other.json()["code"]),
+        (422, &json!("idempotency_mismatch"))
+    );
+    for at in [0, 499, 500, 699, 700] {
+        let path = format!("/v1/customers/external_id:{at}");
+        let customer = api.call("GET", &path, "").await.json();
+        assert_eq!(customer["attributes"]["score"], 1, "customer {at}");
+    }
+}
+
+async fn a_group_is_made_once_although_the_answer_went_lost(api: TestApi) {
+    let body = r#"{"name":"staff"}"#;
+    let Start::Go(key) = begin(&api, "g", "/v1/groups", body).await else { panic!("go") };
+    let group = key.run(tidings_engine::groups::create(&api.ctx, "staff")).await.unwrap();
+    let answer = with_key(&api, "g", "/v1/groups", body).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.json()["id"], json!(group.id));
+    assert_eq!(answer.headers["idempotency-replayed"], "true");
+    // Without the key it is there already.
+    assert_eq!(api.call("POST", "/v1/groups", body).await.status, 409);
+}
+
+async fn an_attribute_that_another_node_dropped_is_no_fault_of_ours(api: TestApi) {
+    api.call("POST", "/v1/customers", r#"{"external_id":"1"}"#).await;
+    let beside = api.beside().await;
+    let filter =
+        "/v1/customers?filter=%7B%22attribute%22%3A%22city%22%2C%22op%22%3A%22exists%22%7D";
+    let calls = [
+        ("POST", "/v1/customers", r#"{"external_id":"1","attributes":{"city":"Oslo"}}"#, 422),
+        ("POST", "/v1/customers", r#"{"external_id":"2"}"#, 201),
+        ("GET", "/v1/customers/external_id:1", "", 200),
+        ("GET", "/v1/customers?q=1", "", 200),
+        ("GET", "/v1/customers", "", 200),
+        ("GET", filter, "", 422),
+    ];
+    for (method, path, body, expected) in calls {
+        let made = api.call("POST", "/v1/attributes", r#"{"name":"city","kind":"text"}"#).await;
+        assert_eq!(made.status, 201);
+        beside.ctx.workspace.fresh_schema().await.unwrap();
+        assert_eq!(api.call("DELETE", "/v1/attributes/city", "").await.status, 204);
+        let mut answer = beside.call(method, path, body).await;
+        if answer.status == 503 {
+            assert!(answer.headers.contains_key("retry-after"));
+            answer = beside.call(method, path, body).await;
+        }
+        assert_eq!(answer.status.as_u16(), expected, "{method} {path}: {:?}", answer.body);
+    }
+}
+
 async fn a_key_is_free_again_after_a_day(api: TestApi) {
     let build = || {
         Request::post("/v1/groups")
@@ -168,5 +271,8 @@ on_both!(
     the_whole_list_comes_as_lines_and_in_pages,
     a_search_gives_each_customer_once_over_all_pages,
     one_of_many_calls_with_one_key_does_the_work,
+    a_call_whose_process_died_is_answered_and_not_done_again,
+    a_group_is_made_once_although_the_answer_went_lost,
     a_key_is_free_again_after_a_day,
+    an_attribute_that_another_node_dropped_is_no_fault_of_ours,
 );

@@ -127,7 +127,7 @@ impl Reading {
                             row: position.row,
                             line: position.line,
                             column: named.next().map(|(_, name)| name.clone()).unwrap_or_default(),
-                            code: refusal.code.to_owned(),
+                            code: refusal.code.into_owned(),
                             message: refusal.message,
                             raw: row.raw().to_vec(),
                         });

@@ -3,10 +3,11 @@
 //! that is touched in it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection as Sqlite;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::log::Log;
 use super::{execute, transaction};
@@ -100,7 +101,36 @@ impl Queues {
     }
 }
 
-pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
+/// Set when a commit has failed by an input or output error.
+static DISK_FAILED: LazyLock<watch::Sender<Option<String>>> =
+    LazyLock::new(|| watch::channel(None).0);
+
+/// Waits until a commit of this process fails because the disk does; gives what happened. The
+/// system may then have thrown away what it could not write, and would report the next commit as a
+/// success all the same: only a process that opens the file anew knows what is in it. The writer has
+/// stopped, and so must the process.
+pub async fn disk_failed() -> String {
+    let mut failed = DISK_FAILED.subscribe();
+    let text = failed.wait_for(Option::is_some).await.map(|text| text.clone().unwrap_or_default());
+    match text {
+        Ok(text) => text,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// How a turn is committed.
+pub(super) type Commit = fn(&Tx) -> Result<()>;
+
+pub(in crate::engines) fn commit(tx: &Tx) -> Result<()> {
+    control(tx, "commit")
+}
+
+/// Whether the writer must not go on after this end of a commit.
+fn is_for_good(committed: &Result<()>) -> bool {
+    matches!(committed, Err(Error::DiskFailed(_)))
+}
+
+pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, commit: Commit) {
     let mut tx = transaction(writer);
     let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
     let mut bulk_at = Instant::now();
@@ -116,19 +146,29 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log) {
             bulk_at = Instant::now();
         }
         let Some(first) = first.or_else(|| queues.wait()) else { break };
-        run_group(&mut tx, first, &mut queues, &mut group);
+        let committed = run_group(&mut tx, first, &mut queues, &mut group, commit);
+        if let Err(error) = &committed
+            && is_for_good(&committed)
+        {
+            tracing::error!(%error, "a commit failed; nothing more is written");
+            DISK_FAILED.send_replace(Some(error.to_string()));
+            // To close the file would write to it.
+            std::mem::forget((tx, log));
+            return;
+        }
         log.after_turn(&tx);
     }
     log.finish(&tx);
 }
 
-/// One write turn: a transaction around as many waiting commands as fit.
+/// One write turn: a transaction around as many waiting commands as fit; gives how its commit ended.
 fn run_group(
     tx: &mut Tx,
     (first, mut turn): (Box<dyn Command>, Priority),
     queues: &mut Queues,
     group: &mut Vec<Box<dyn Command>>,
-) {
+    commit: Commit,
+) -> Result<()> {
     let began = Instant::now();
     let mut outcome = control(tx, "begin immediate");
     let mut next = Some(first);
@@ -145,15 +185,18 @@ fn run_group(
         }
         next = queues.next(&mut turn, began.elapsed());
     }
+    let mut committed = Ok(());
     if outcome.is_ok() {
-        outcome = control(tx, "commit");
+        committed = commit(tx);
+        outcome = committed.as_ref().copied().map_err(shared);
     }
-    if outcome.is_err() && !is_over(tx) {
+    if outcome.is_err() && !is_over(tx) && !is_for_good(&committed) {
         let _ = control(tx, "rollback");
     }
     for command in group.drain(..) {
         command.answer(&outcome);
     }
+    committed
 }
 
 /// Runs the first command of a group; where it must be rolled back, a new transaction begins.

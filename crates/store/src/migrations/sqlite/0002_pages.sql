@@ -1,0 +1,1 @@
+-- The primary keys start with the segment and the campaign here, so that lists page by them.
