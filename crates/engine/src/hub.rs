@@ -1,5 +1,6 @@
 //! The hub at work: its store, settings and clock, and the context that every use case takes.
 
+use futures::future::BoxFuture;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -95,9 +96,11 @@ impl Hub {
     }
 
     /// The context of one workspace.
-    pub async fn ctx(self: &Arc<Self>, id: WorkspaceId) -> Result<Ctx> {
-        let workspace = self.store.workspace(id).await?;
-        Ok(Ctx { hub: self.clone(), workspace })
+    pub fn ctx(self: &Arc<Self>, id: WorkspaceId) -> BoxFuture<'_, Result<Ctx>> {
+        Box::pin(async move {
+            let workspace = self.store.workspace(id).await?;
+            Ok(Ctx { hub: self.clone(), workspace })
+        })
     }
 
     /// The context of a workspace by its short name.

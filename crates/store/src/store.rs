@@ -1,5 +1,6 @@
 //! The store: a system database and one database per workspace.
 
+use futures::future::BoxFuture;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -106,28 +107,30 @@ impl Store {
     }
 
     /// A workspace by its id.
-    pub async fn workspace(&self, id: WorkspaceId) -> Result<Arc<Workspace>> {
-        let mut open = self.open.lock().await;
-        if let Some((used_at, workspace)) = open.get_mut(&id) {
-            *used_at = Instant::now();
-            return Ok(workspace.clone());
-        }
-        let rows = self.system.workspaces().await?;
-        let row = rows.into_iter().find(|row| row.id == id);
-        let row = row.ok_or_else(|| Error::NotFound(format!("workspace {id}")))?;
-        let workspace = Arc::new(Workspace::open(row.clone(), self.database(&row)?).await?);
-        if open.len() >= MAX_OPEN {
-            let idle = open
-                .iter()
-                .filter(|(_, (_, workspace))| Arc::strong_count(workspace) == 1)
-                .min_by_key(|(_, (used_at, _))| *used_at)
-                .map(|(id, _)| *id);
-            if let Some(idle) = idle {
-                open.remove(&idle);
+    pub fn workspace(&self, id: WorkspaceId) -> BoxFuture<'_, Result<Arc<Workspace>>> {
+        Box::pin(async move {
+            let mut open = self.open.lock().await;
+            if let Some((used_at, workspace)) = open.get_mut(&id) {
+                *used_at = Instant::now();
+                return Ok(workspace.clone());
             }
-        }
-        open.insert(id, (Instant::now(), workspace.clone()));
-        Ok(workspace)
+            let rows = self.system.workspaces().await?;
+            let row = rows.into_iter().find(|row| row.id == id);
+            let row = row.ok_or_else(|| Error::NotFound(format!("workspace {id}")))?;
+            let workspace = Arc::new(Workspace::open(row.clone(), self.database(&row)?).await?);
+            if open.len() >= MAX_OPEN {
+                let idle = open
+                    .iter()
+                    .filter(|(_, (_, workspace))| Arc::strong_count(workspace) == 1)
+                    .min_by_key(|(_, (used_at, _))| *used_at)
+                    .map(|(id, _)| *id);
+                if let Some(idle) = idle {
+                    open.remove(&idle);
+                }
+            }
+            open.insert(id, (Instant::now(), workspace.clone()));
+            Ok(workspace)
+        })
     }
 
     /// A workspace by its short name.

@@ -1,5 +1,6 @@
 //! The small system database: workspaces, people, tokens, sessions, nodes.
 
+use futures::future::BoxFuture;
 use tidings_domain::{NodeId, Timestamp, TokenId, UserId, WorkspaceId};
 
 use crate::engines::{Db, Priority, Tx};
@@ -218,16 +219,28 @@ impl System {
         Ok(System { db })
     }
 
-    async fn rows(&self, sql: &'static Sql, params: Vec<crate::sql::Param>) -> Result<Vec<Row>> {
-        self.db.read(move |tx| Box::pin(async move { tx.query(sql, &params).await })).await
+    fn rows(
+        &self,
+        sql: &'static Sql,
+        params: Vec<crate::sql::Param>,
+    ) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(async move {
+            self.db.read(move |tx| Box::pin(async move { tx.query(sql, &params).await })).await
+        })
     }
 
-    async fn change(&self, sql: &'static Sql, params: Vec<crate::sql::Param>) -> Result<u64> {
-        self.db
-            .write(Priority::Interactive, move |tx: &mut Tx| {
-                Box::pin(async move { tx.execute(sql, &params).await })
-            })
-            .await
+    fn change(
+        &self,
+        sql: &'static Sql,
+        params: Vec<crate::sql::Param>,
+    ) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move {
+            self.db
+                .write(Priority::Interactive, move |tx: &mut Tx| {
+                    Box::pin(async move { tx.execute(sql, &params).await })
+                })
+                .await
+        })
     }
 
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceRow>> {

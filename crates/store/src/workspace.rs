@@ -93,28 +93,34 @@ impl Workspace {
     }
 
     /// The schema, at most a second old where another process may change it.
-    pub async fn schema(&self) -> Result<Arc<Schema>> {
-        let cached = self.schema.lock().clone();
-        if let Some((read_at, schema)) = cached {
-            if read_at.elapsed() < SCHEMA_TRUST {
-                return Ok(schema);
+    pub fn schema(&self) -> BoxFuture<'_, Result<Arc<Schema>>> {
+        Box::pin(async move {
+            let cached = self.schema.lock().clone();
+            if let Some((read_at, schema)) = cached {
+                if read_at.elapsed() < SCHEMA_TRUST {
+                    return Ok(schema);
+                }
+                let version = self
+                    .read(|tx| Box::pin(async move { crate::schema::version(tx).await }))
+                    .await?;
+                if version == schema.version {
+                    *self.schema.lock() = Some((Instant::now(), schema.clone()));
+                    return Ok(schema);
+                }
             }
-            let version =
-                self.read(|tx| Box::pin(async move { crate::schema::version(tx).await })).await?;
-            if version == schema.version {
-                *self.schema.lock() = Some((Instant::now(), schema.clone()));
-                return Ok(schema);
-            }
-        }
-        self.fresh_schema().await
+            self.fresh_schema().await
+        })
     }
 
     /// The schema as it stands now.
-    pub async fn fresh_schema(&self) -> Result<Arc<Schema>> {
-        let schema = self.read(|tx| Box::pin(async move { crate::schema::load(tx).await })).await?;
-        let schema = Arc::new(schema);
-        *self.schema.lock() = Some((Instant::now(), schema.clone()));
-        Ok(schema)
+    pub fn fresh_schema(&self) -> BoxFuture<'_, Result<Arc<Schema>>> {
+        Box::pin(async move {
+            let schema =
+                self.read(|tx| Box::pin(async move { crate::schema::load(tx).await })).await?;
+            let schema = Arc::new(schema);
+            *self.schema.lock() = Some((Instant::now(), schema.clone()));
+            Ok(schema)
+        })
     }
 
     /// Does what reads or writes by the schema; where another node has dropped a column that it

@@ -3,6 +3,7 @@
 //! A handler's signature says what it asks of its caller: `Call<WriteCustomers>` answers 401 and
 //! 403 by itself before the handler runs.
 
+use futures::future::BoxFuture;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -80,33 +81,40 @@ impl<N: Needs> FromRequestParts<Api> for Call<N> {
 }
 
 /// Finds out who calls, by token or by session, and in which workspace.
-pub async fn authenticate(
-    headers: &HeaderMap,
-    method: &Method,
-    api: &Api,
-) -> Result<Authenticated> {
-    if let Some(token) = bearer(headers) {
-        let (caller, workspace) = accounts::authenticate_token(&api.hub, token).await?;
-        let ctx = api.hub.ctx(workspace).await?;
-        if workspace_header(headers).is_some_and(|slug| slug != ctx.workspace.row.slug) {
-            return Err(Error::Forbidden("this token is for another workspace".to_owned()).into());
+pub fn authenticate<'a>(
+    headers: &'a HeaderMap,
+    method: &'a Method,
+    api: &'a Api,
+) -> BoxFuture<'a, Result<Authenticated>> {
+    Box::pin(async move {
+        if let Some(token) = bearer(headers) {
+            let (caller, workspace) = accounts::authenticate_token(&api.hub, token).await?;
+            let ctx = api.hub.ctx(workspace).await?;
+            if workspace_header(headers).is_some_and(|slug| slug != ctx.workspace.row.slug) {
+                return Err(
+                    Error::Forbidden("this token is for another workspace".to_owned()).into()
+                );
+            }
+            return Ok(Authenticated { ctx, caller });
         }
-        return Ok(Authenticated { ctx, caller });
-    }
-    let secret = session_secret(headers, api).ok_or(Error::Unauthenticated)?;
-    let session = accounts::session(&api.hub, secret).await?;
-    if !method.is_safe() {
-        check_same_site(headers, &session.csrf, api)?;
-    }
-    let slug = workspace_header(headers).ok_or_else(|| {
-        Problem::unreadable("invalid", "expected the header Tidings-Workspace with its short name")
-    })?;
-    // A workspace that is not theirs looks like one that does not exist.
-    let found = session.workspaces.iter().find(|(workspace, _)| workspace.slug == slug);
-    let (workspace, role) = found.ok_or_else(|| Problem::not_found("the workspace"))?;
-    let ctx = api.hub.ctx(workspace.id).await?;
-    let caller = Caller::User { id: session.user, mail: session.mail, role: *role };
-    Ok(Authenticated { ctx, caller })
+        let secret = session_secret(headers, api).ok_or(Error::Unauthenticated)?;
+        let session = accounts::session(&api.hub, secret).await?;
+        if !method.is_safe() {
+            check_same_site(headers, &session.csrf, api)?;
+        }
+        let slug = workspace_header(headers).ok_or_else(|| {
+            Problem::unreadable(
+                "invalid",
+                "expected the header Tidings-Workspace with its short name",
+            )
+        })?;
+        // A workspace that is not theirs looks like one that does not exist.
+        let found = session.workspaces.iter().find(|(workspace, _)| workspace.slug == slug);
+        let (workspace, role) = found.ok_or_else(|| Problem::not_found("the workspace"))?;
+        let ctx = api.hub.ctx(workspace.id).await?;
+        let caller = Caller::User { id: session.user, mail: session.mail, role: *role };
+        Ok(Authenticated { ctx, caller })
+    })
 }
 
 fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Config, NoTls, Statement};
@@ -61,9 +62,13 @@ impl PostgresDb {
         PostgresDb { pool, schema, layout, growth: Growth::default() }
     }
 
-    async fn connection(&self) -> Result<Tx> {
-        let client = self.pool.get().await.map_err(|e| Error::Unavailable(e.to_string()))?;
-        Ok(Tx::new(Connection::Postgres(client), self.layout, self.schema.clone()))
+    // Boxed, like what follows and others that many await: an async function is compiled anew in
+    // every place that awaits it, a boxed one once.
+    fn connection(&self) -> BoxFuture<'_, Result<Tx>> {
+        Box::pin(async move {
+            let client = self.pool.get().await.map_err(|e| Error::Unavailable(e.to_string()))?;
+            Ok(Tx::new(Connection::Postgres(client), self.layout, self.schema.clone()))
+        })
     }
 
     pub async fn write<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
@@ -176,17 +181,29 @@ async fn prepared(client: &Object, text: &str) -> Result<Statement> {
     client.prepare_cached(text).await.map_err(fault)
 }
 
-pub(super) async fn query(client: &Object, text: &str, params: &[Param]) -> Result<Vec<Row>> {
-    let statement = prepared(client, text).await?;
-    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
-    let found = client.query(&statement, &params).await.map_err(fault)?;
-    found.iter().map(row).collect()
+pub(super) fn query<'a>(
+    client: &'a Object,
+    text: &'a str,
+    params: &'a [Param],
+) -> BoxFuture<'a, Result<Vec<Row>>> {
+    Box::pin(async move {
+        let statement = prepared(client, text).await?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
+        let found = client.query(&statement, &params).await.map_err(fault)?;
+        found.iter().map(row).collect()
+    })
 }
 
-pub(super) async fn execute(client: &Object, text: &str, params: &[Param]) -> Result<u64> {
-    let statement = prepared(client, text).await?;
-    let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
-    client.execute(&statement, &params).await.map_err(fault)
+pub(super) fn execute<'a>(
+    client: &'a Object,
+    text: &'a str,
+    params: &'a [Param],
+) -> BoxFuture<'a, Result<u64>> {
+    Box::pin(async move {
+        let statement = prepared(client, text).await?;
+        let params: Vec<&(dyn ToSql + Sync)> = params.iter().map(|p| p as _).collect();
+        client.execute(&statement, &params).await.map_err(fault)
+    })
 }
 
 pub(super) async fn query_once(client: &Object, text: &str, params: &[Param]) -> Result<Vec<Row>> {
