@@ -80,7 +80,10 @@ pub fn check(
         found.push(Finding {
             level: Level::Warning,
             code: "too_large",
-            message: format!("the HTML has {} KB; Gmail hides what comes after 102 KB", longest / 1024),
+            message: format!(
+                "the HTML has {} KB; Gmail hides what comes after 102 KB",
+                longest / 1024
+            ),
             fix: "shorten it, or host its pictures instead of writing them into it".to_owned(),
             part: "html".to_owned(),
             place: None,
@@ -159,11 +162,8 @@ fn tags(text: &str) -> Vec<Tag<'_>> {
         if length == 0 || !bytes[open + 1].is_ascii_alphabetic() {
             continue;
         }
-        let mut tag = Tag {
-            name: text[open + 1..at].to_ascii_lowercase(),
-            attributes: Vec::new(),
-            at: open,
-        };
+        let mut tag =
+            Tag { name: text[open + 1..at].to_ascii_lowercase(), attributes: Vec::new(), at: open };
         at = attributes(text, at, &mut tag);
         found.push(tag);
     }
@@ -363,8 +363,7 @@ fn host_fault(host: &str) -> Option<&'static str> {
 
 /// Variables that nothing answers: they are empty for everybody.
 fn fields(compiled: &Compiled, schema: &Schema, found: &mut Vec<Finding>) {
-    let is_attribute =
-        |name: &str| schema.attribute(name).is_some() || OF_CUSTOMER.contains(&name);
+    let is_attribute = |name: &str| schema.attribute(name).is_some() || OF_CUSTOMER.contains(&name);
     let unknown = |path: &[String]| -> Option<String> {
         let [first, rest @ ..] = path else { return None };
         let bare = |name: &String| -> String {

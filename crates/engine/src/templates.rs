@@ -77,7 +77,7 @@ async fn check(ctx: &Ctx, draft: &mut TemplateDraft) -> Result<()> {
     if bytes > MAX_BYTES {
         return Err(Error::invalid("html", "a template has at most 1,000,000 bytes"));
     }
-    Compiled::new(ctx, draft, ctx.now()).await.map(drop)
+    Compiled::new(ctx, draft, ctx.now()).await.map(|_| ())
 }
 
 fn check_part(path: &str, subject: &str, html: &str, text: &str) -> Result<()> {
@@ -208,8 +208,7 @@ pub async fn preview(
         None => None,
     };
     let compiled = Compiled::new(ctx, draft, ctx.now()).await?;
-    let data =
-        PreviewData::new(ctx, customer.as_ref(), "Preview", options.data, options.language);
+    let data = PreviewData::new(ctx, customer.as_ref(), "Preview", options.data, options.language);
     let mut parts = data.render(&compiled).map_err(not_rendered)?;
     if !options.link_parameters.is_empty() {
         parts.html = messages::with_parameters_everywhere(&parts.html, &options.link_parameters);

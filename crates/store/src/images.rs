@@ -62,16 +62,17 @@ static BYTES: Sql = Sql::reference(
     "select i.kind, f.bytes from {s}images i join {s}image_files f on f.image_number = i.number
      where i.secret = ?1",
 );
-static TOTAL: Sql =
-    Sql::reference("images_total", "select cast(coalesce(sum(size_bytes), 0) as bigint) from {s}images");
+static TOTAL: Sql = Sql::reference(
+    "images_total",
+    "select cast(coalesce(sum(size_bytes), 0) as bigint) from {s}images",
+);
 static DROP_FILE: Sql = Sql::reference(
     "drop_image_file",
     "delete from {s}image_files where image_number = (select number from {s}images where id = ?1)",
 );
 static DROP: Sql = Sql::reference("drop_image", "delete from {s}images where id = ?1");
 
-pub(crate) static SQL: &[&Sql] =
-    &[&ADD, &ADD_FILE, &GET, &LIST, &BYTES, &TOTAL, &DROP_FILE, &DROP];
+pub(crate) static SQL: &[&Sql] = &[&ADD, &ADD_FILE, &GET, &LIST, &BYTES, &TOTAL, &DROP_FILE, &DROP];
 
 fn image(row: &Row) -> Result<Image> {
     Ok(Image {

@@ -161,8 +161,7 @@ static DROP_VERSIONS: Sql = Sql::reference(
 );
 static DROP: Sql = Sql::reference("drop_template", "delete from {s}templates where id = ?1");
 
-pub(crate) static SQL: &[&Sql] =
-    &[
+pub(crate) static SQL: &[&Sql] = &[
     &ADD,
     &ADD_VERSION,
     &NEW_VERSION,

@@ -95,7 +95,9 @@ mod tests {
             ]
         );
         assert_eq!(
-            shown("{% raw %}{{ a }}{% endraw %}{% comment %}{% if %}{% endcomment %}{% assign a = 1 %}"),
+            shown(
+                "{% raw %}{{ a }}{% endraw %}{% comment %}{% if %}{% endcomment %}{% assign a = 1 %}"
+            ),
             [
                 ("{% raw %}{{ a }}{% endraw %}", Output),
                 ("{% comment %}{% if %}{% endcomment %}", Quiet),

@@ -97,7 +97,8 @@ async fn image(
                 (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
                 (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             ];
-            let shared = (header::HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
+            let shared =
+                (header::HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
             (headers, [shared], bytes).into_response()
         }
         Err(error) => failed(&error),

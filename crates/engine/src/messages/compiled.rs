@@ -92,7 +92,12 @@ impl Compiled {
                 if compiled.blocks.get(&included.name).is_none() {
                     let message = format!("no content block is named '{}'", included.name);
                     let place = place(included.line, included.column);
-                    faults.push(Fault { path: path.clone(), code: "unknown_block", message, place });
+                    faults.push(Fault {
+                        path: path.clone(),
+                        code: "unknown_block",
+                        message,
+                        place,
+                    });
                 }
             }
         }
@@ -103,7 +108,9 @@ impl Compiled {
             add_fixed_links(body, &mut compiled.fixed_links);
         }
         let dollar = |part: &Template| {
-            part.variables().iter().any(|path| path.first().is_some_and(|name| name.starts_with('$')))
+            part.variables()
+                .iter()
+                .any(|path| path.first().is_some_and(|name| name.starts_with('$')))
         };
         compiled.reads_dollar = compiled.parts().any(|(_, part)| dollar(part))
             || compiled.blocks.templates().any(dollar);
@@ -156,7 +163,9 @@ impl Compiled {
         let in_block = |part: &Template| {
             part.includes().iter().any(|included| self.block_reads(&included.name, &is_it, 0))
         };
-        readings.into_iter().all(|reading| reading.parts().any(|part| reads(part) || in_block(part)))
+        readings
+            .into_iter()
+            .all(|reading| reading.parts().any(|part| reads(part) || in_block(part)))
     }
 
     fn block_reads(&self, name: &str, is_it: &impl Fn(&[String]) -> bool, depth: usize) -> bool {
@@ -187,9 +196,9 @@ impl Compiled {
         let subject = self.part(&reading.subject, &part("subject"), data, Escape::None, None)?;
         let html = match &reading.body {
             Body::Html(body) => self.part(body, &part("html"), data, Escape::Html, None)?,
-            Body::Made(body) => self
-                .part(body, &part("html"), data, Escape::Html, None)
-                .map_err(without_place)?,
+            Body::Made(body) => {
+                self.part(body, &part("html"), data, Escape::Html, None).map_err(without_place)?
+            }
             Body::Mjml(body) => {
                 let opaque = Opaque::default();
                 let mjml = self.part(body, &part("html"), data, Escape::Html, Some(&opaque))?;

@@ -107,12 +107,10 @@ fn explain(text: &str, error: &mrml::prelude::parser::Error) -> (String, usize) 
         rest[..end].trim().to_owned()
     };
     match error {
-        Error::UnexpectedAttribute { position, .. } => {
-            (format!("this attribute does not belong here: {}", what(position.start)), position.start)
-        }
-        Error::UnexpectedElement { position, .. } => {
-            (format!("this element does not belong here: <{}", what(position.start)), position.start)
-        }
+        Error::UnexpectedElement { position, .. } => (
+            format!("this element does not belong here: <{}", what(position.start)),
+            position.start,
+        ),
         Error::UnexpectedToken { position, .. } => {
             (format!("this does not belong here: {}", what(position.start)), position.start)
         }
@@ -129,7 +127,7 @@ fn explain(text: &str, error: &mrml::prelude::parser::Error) -> (String, usize) 
             ("the MJML ends before all its elements are closed".to_owned(), text.len())
         }
         Error::NoRootNode => ("expected <mjml> around the whole".to_owned(), 0),
-        Error::SizeLimit => ("the MJML is too long".to_owned(), 0),
+        Error::SizeLimit { .. } => ("the MJML is too long".to_owned(), 0),
         Error::ParserError { source, .. } => {
             let place = source.pos();
             let at = offset(text, place.row as usize, place.col as usize);
@@ -147,7 +145,10 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     for _ in 1..line {
         from += text[from..].find('\n').map_or(0, |at| at + 1);
     }
-    text[from..].char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| from + at)
+    text[from..]
+        .char_indices()
+        .nth(column.saturating_sub(1))
+        .map_or(text.len(), |(at, _)| from + at)
 }
 
 /// The text that the compiler gets, and where each part of it comes from.
@@ -263,7 +264,9 @@ mod tests {
     use super::*;
 
     fn mail(body: &str) -> String {
-        format!("<mjml><mj-body><mj-section><mj-column>{body}</mj-column></mj-section></mj-body></mjml>")
+        format!(
+            "<mjml><mj-body><mj-section><mj-column>{body}</mj-column></mj-section></mj-body></mjml>"
+        )
     }
 
     fn once(source: &str) -> String {
@@ -307,7 +310,9 @@ mod tests {
         let section = "<mj-section><mj-column><mj-text>x</mj-text></mj-column></mj-section>";
         for (source, tag) in [
             (
-                format!("<mjml><mj-body>{{% for x in xs %}}{section}{{% endfor %}}</mj-body></mjml>"),
+                format!(
+                    "<mjml><mj-body>{{% for x in xs %}}{section}{{% endfor %}}</mj-body></mjml>"
+                ),
                 "{% for",
             ),
             (mail("<mj-text {% if a %}color=\"red\"{% endif %}>x</mj-text>"), "{% if"),
@@ -324,7 +329,8 @@ mod tests {
         let unclosed = "<mjml><mj-body>{{ x }}<mj-section>";
         for (source, expected) in [(broken.as_str(), "</mj-txt>"), (unclosed, "")] {
             let fault = prepare(source).unwrap_err();
-            let wanted = if expected.is_empty() { source.len() } else { source.find(expected).unwrap() };
+            let wanted =
+                if expected.is_empty() { source.len() } else { source.find(expected).unwrap() };
             assert!(fault.at.abs_diff(wanted) <= 12, "{fault:?} in {source}, wanted {wanted}");
         }
         let _ = source;

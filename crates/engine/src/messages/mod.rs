@@ -170,12 +170,7 @@ impl PreviewData {
             variables.push((name.as_str().into(), Value::from(value)));
         }
         let of_customer = || customer.and_then(data::language).map(str::to_owned);
-        PreviewData {
-            variables,
-            dollar,
-            language: language.or_else(of_customer),
-            now: zoned(ctx),
-        }
+        PreviewData { variables, dollar, language: language.or_else(of_customer), now: zoned(ctx) }
     }
 
     /// Renders a template with what is known here.

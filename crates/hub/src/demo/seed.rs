@@ -161,8 +161,8 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
         subject: content::SUBJECT.to_owned(),
         html: content::HTML.to_owned(),
         text: String::new(),
-            ..TemplateDraft::default()
-        };
+        ..TemplateDraft::default()
+    };
     let template = templates::create(ctx, template).await.context("add the template")?;
     let draft = CampaignDraft {
         name: "Autumn letter to newsletter readers".to_owned(),
@@ -175,8 +175,8 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
         },
         class: MessageClass::Marketing,
         scheduled_at: None,
-            link_parameters: Vec::new(),
-        };
+        link_parameters: Vec::new(),
+    };
     let id = campaigns::create(ctx, draft).await.context("add the campaign")?;
     campaigns::launch(ctx, id, None).await.context("launch the campaign")?;
     Ok(id)

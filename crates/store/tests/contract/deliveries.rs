@@ -26,8 +26,13 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
     });
     workspace.apply(customers.collect(), AT).await.unwrap();
     let text = || "text".to_owned();
-    let template =
-        TemplateDraft { name: text(), subject: text(), html: text(), text: String::new(), ..TemplateDraft::default() };
+    let template = TemplateDraft {
+        name: text(),
+        subject: text(),
+        html: text(),
+        text: String::new(),
+        ..TemplateDraft::default()
+    };
     let draft = CampaignDraft {
         name: text(),
         segment: None,
@@ -35,8 +40,8 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
         sender: Sender { name: text(), address: "a@shop.example".to_owned(), reply_to: None },
         class: MessageClass::Transactional,
         scheduled_at: None,
-            link_parameters: Vec::new(),
-        };
+        link_parameters: Vec::new(),
+    };
     let id = workspace.add_campaign(draft, AT).await.unwrap();
     assert!(workspace.launch_campaign(id, AT).await.unwrap());
     let job = workspace.claim_job(NodeId::generate()).await.unwrap().expect("a job to send");

@@ -147,8 +147,8 @@ pub async fn fill(test: &TestStore) -> i32 {
         subject: "Hi {{ city }}".into(),
         html: "<p>Grüße</p>".into(),
         text: String::new(),
-            ..TemplateDraft::default()
-        };
+        ..TemplateDraft::default()
+    };
     let template = workspace.add_template(draft, AT).await.unwrap();
     let sender = Sender { name: "Shop".into(), address: "shop@example.com".into(), reply_to: None };
     let draft = CampaignDraft {
@@ -158,8 +158,8 @@ pub async fn fill(test: &TestStore) -> i32 {
         sender,
         class: MessageClass::Marketing,
         scheduled_at: None,
-            link_parameters: Vec::new(),
-        };
+        link_parameters: Vec::new(),
+    };
     let campaign = workspace.add_campaign(draft, AT).await.unwrap();
     let mail = |raw: &[u8]| NewMail {
         recipient: "c1@example.com".into(),
