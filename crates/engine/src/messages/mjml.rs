@@ -23,6 +23,35 @@ const ENDINGS: [&str; 11] = [
     "mj-text",
     "mj-title",
 ];
+/// The other elements, whose content is elements.
+const CONTAINERS: [&str; 26] = [
+    "mjml",
+    "mj-accordion",
+    "mj-accordion-element",
+    "mj-all",
+    "mj-attributes",
+    "mj-body",
+    "mj-breakpoint",
+    "mj-carousel",
+    "mj-carousel-image",
+    "mj-class",
+    "mj-column",
+    "mj-divider",
+    "mj-font",
+    "mj-group",
+    "mj-head",
+    "mj-hero",
+    "mj-html-attribute",
+    "mj-html-attributes",
+    "mj-image",
+    "mj-include",
+    "mj-navbar",
+    "mj-section",
+    "mj-selector",
+    "mj-social",
+    "mj-spacer",
+    "mj-wrapper",
+];
 /// Stands for a byte of Liquid while markup is looked at.
 const FILLER: u8 = 0x1a;
 
@@ -46,6 +75,7 @@ pub enum Prepared {
 /// Compiles a template as far as it can be compiled without a customer.
 pub fn prepare(source: &str) -> Result<Prepared, MjmlFault> {
     let zones = Zones::of(source);
+    zones.check_elements(source)?;
     let first = zones.structure.first().copied();
     let opaque = Opaque::default();
     let mut protected = Protected::default();
@@ -180,6 +210,20 @@ impl Protected {
     }
 }
 
+/// A tag of one of MJML's own elements.
+struct Element {
+    name: String,
+    at: usize,
+    kind: ElementKind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum ElementKind {
+    Begin,
+    End,
+    Empty,
+}
+
 /// What the places of a source are.
 struct Zones {
     /// Contents of ending elements, attribute values and comments: Liquid decides nothing there.
@@ -188,6 +232,8 @@ struct Zones {
     tags: Vec<Range<usize>>,
     /// Where Liquid decides the structure.
     structure: Vec<usize>,
+    /// MJML's own elements as they begin and end.
+    elements: Vec<Element>,
     /// Where the document begins.
     root: usize,
 }
@@ -196,7 +242,13 @@ impl Zones {
     fn of(source: &str) -> Zones {
         let text = masked(source, FILLER);
         let root = text.find("<mjml").unwrap_or(0);
-        let mut zones = Zones { texts: Vec::new(), tags: Vec::new(), structure: Vec::new(), root };
+        let mut zones = Zones {
+            texts: Vec::new(),
+            tags: Vec::new(),
+            structure: Vec::new(),
+            elements: Vec::new(),
+            root,
+        };
         let mut at = root;
         while let Some(open) = text[at..].find('<').map(|found| at + found) {
             if text[open..].starts_with("<!--") {
@@ -239,6 +291,7 @@ impl Zones {
             }
         }
         self.tags.push(open..at);
+        self.note(text, open, name_from + length, at);
         let is_empty = at > 0 && bytes.get(at - 1) == Some(&b'/');
         let content = (at + 1).min(text.len());
         if is_empty || !ENDINGS.contains(&name) {
@@ -248,6 +301,62 @@ impl Zones {
         let end = text[content..].find(&close).map_or(text.len(), |found| content + found);
         self.texts.push(content..end);
         end
+    }
+
+    /// Keeps a tag if it is one of MJML's own elements.
+    fn note(&mut self, text: &str, open: usize, name_end: usize, end: usize) {
+        let bytes = text.as_bytes();
+        let closes = bytes.get(open + 1) == Some(&b'/');
+        let name = if closes {
+            let rest = &text[open + 2..end.max(open + 2)];
+            rest.split(|c: char| c.is_whitespace()).next().unwrap_or_default()
+        } else {
+            &text[open + 1..name_end]
+        };
+        if !name.starts_with("mj") {
+            return;
+        }
+        let kind = match (closes, bytes.get(end.saturating_sub(1)) == Some(&b'/')) {
+            (true, _) => ElementKind::End,
+            (false, true) => ElementKind::Empty,
+            (false, false) => ElementKind::Begin,
+        };
+        self.elements.push(Element { name: name.to_owned(), at: open, kind });
+    }
+
+    /// The compiler takes any end for the one it waits for, and an element it does not know for HTML;
+    /// both are mistakes.
+    fn check_elements(&self, source: &str) -> Result<(), MjmlFault> {
+        let fault = |message: String, at: usize| Err(MjmlFault { message, at });
+        let mut open: Vec<&Element> = Vec::new();
+        for element in &self.elements {
+            let name = element.name.as_str();
+            if !ENDINGS.contains(&name) && !CONTAINERS.contains(&name) {
+                return fault(format!("MJML has no element <{name}>"), element.at);
+            }
+            match element.kind {
+                ElementKind::Empty => {}
+                ElementKind::Begin => open.push(element),
+                ElementKind::End => match open.pop() {
+                    Some(begun) if begun.name == name => {}
+                    Some(begun) => {
+                        let expected = &begun.name;
+                        let message = format!("expected </{expected}> here, found </{name}>");
+                        return fault(message, element.at);
+                    }
+                    None => {
+                        return fault(format!("</{name}> ends what has not begun"), element.at);
+                    }
+                },
+            }
+        }
+        match open.pop() {
+            Some(begun) => fault(format!("<{}> has no end", begun.name), begun.at),
+            None if self.elements.is_empty() => {
+                fault("expected <mjml> around the whole".to_owned(), source.len().min(self.root))
+            }
+            None => Ok(()),
+        }
     }
 
     fn covers(&self, at: usize) -> bool {
@@ -324,16 +433,19 @@ mod tests {
 
     #[test]
     fn faults_are_found_where_they_stand_in_the_source() {
-        let source = mail("<mj-text>{{ a_rather_long_name | upcase }}</mj-text>\n<mj-nope />\n");
-        let broken = mail("<mj-text>{{ a }}</mj-text>\n<mj-text>x</mj-txt>");
-        let unclosed = "<mjml><mj-body>{{ x }}<mj-section>";
-        for (source, expected) in [(broken.as_str(), "</mj-txt>"), (unclosed, "")] {
-            let fault = prepare(source).unwrap_err();
-            let wanted =
-                if expected.is_empty() { source.len() } else { source.find(expected).unwrap() };
-            assert!(fault.at.abs_diff(wanted) <= 12, "{fault:?} in {source}, wanted {wanted}");
+        for (body, wanted) in [
+            ("<mj-text>{{ a_rather_long_name | upcase }}</mj-text>\n<mj-nope />", "<mj-nope"),
+            ("<mj-text>{{ a }}</mj-text>\n<mj-text>x</mj-txt>", "<mj-text>x"),
+            ("<mj-text>{{ a }}</mj-text>\n<mj-divider></mj-spacer>", "</mj-spacer"),
+            ("<mj-text>{{ a }}</mj-text>\n</mj-group>", "</mj-group"),
+            ("<mj-text>{{ a }}</mj-text>\n<mj-column>", "</mj-section"),
+            ("<mj-text>{{ a }}</mj-text>\n<mj-image src=\"a\" <b> />", "<b>"),
+        ] {
+            let source = mail(body);
+            let fault = prepare(&source).unwrap_err();
+            let wanted = source.find(wanted).unwrap();
+            assert!(fault.at.abs_diff(wanted) <= 12, "{fault:?}, wanted {wanted} in {source}");
         }
-        let _ = source;
         let include = "<mjml><mj-body>\n<mj-include path=\"/etc/passwd\" /></mj-body></mjml>";
         let fault = prepare(include).unwrap_err();
         assert_eq!(fault.at, include.find("<mj-include").unwrap());
