@@ -337,7 +337,7 @@ fn mjml_fault(path: &str, source: &str, fault: &MjmlFault) -> Fault {
         path: path.to_owned(),
         code: "mjml",
         message: fault.message.clone(),
-        place: Some(line_and_column(source, fault.at)),
+        place: Some(fault.place(source)),
     }
 }
 

@@ -62,6 +62,13 @@ pub struct MjmlFault {
     pub at: usize,
 }
 
+impl MjmlFault {
+    /// Its line and column in the text, counted from 1.
+    pub fn place(&self, source: &str) -> (u32, u32) {
+        super::line_and_column(source, self.at)
+    }
+}
+
 /// What a template's MJML came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Prepared {

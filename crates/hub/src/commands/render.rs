@@ -9,7 +9,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Map, Value as Json, json};
-use tidings_liquid::{Context, DEFAULT_TIME, Escape, Rendered, Template, Value, deadline};
+use tidings_engine::messages::mjml::{self, Prepared};
+use tidings_liquid::{Context, DEFAULT_TIME, Escape, Opaque, Rendered, Template, Value, deadline};
 
 #[derive(Args, Debug)]
 pub struct Arguments {
@@ -22,6 +23,9 @@ pub struct Arguments {
     /// Escape outputs for HTML
     #[arg(long)]
     html: bool,
+    /// Compile the result from MJML; outputs are escaped for HTML
+    #[arg(long, conflicts_with_all = ["html", "lines"])]
+    mjml: bool,
     /// One JSON {"template", "data", "templates"} a line in, one {"output"} or {"error"} a line out
     #[arg(long, conflicts_with_all = ["template", "data"])]
     lines: bool,
@@ -43,7 +47,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         }
         None => Map::new(),
     };
-    match render(&source, data, &HashMap::new(), escape) {
+    let result = match arguments.mjml {
+        true => render_mjml(&source, data),
+        false => render(&source, data, &HashMap::new(), escape),
+    };
+    match result {
         Ok(text) => {
             print!("{text}");
             Ok(ExitCode::SUCCESS)
@@ -90,12 +98,41 @@ fn one_line(line: &str, escape: Escape) -> Result<String, String> {
     render(&source, object(job.remove("data")), &templates, escape)
 }
 
+/// HTML made of MJML, or `line:column: what is wrong`. It is compiled once where Liquid leaves its
+/// structure alone, and from what Liquid made of it otherwise, as in a message.
+fn render_mjml(source: &str, data: Map<String, Json>) -> Result<String, String> {
+    Template::parse(source).map_err(|error| error.to_string())?;
+    let prepared = mjml::prepare(source).map_err(|fault| {
+        let (line, column) = fault.place(source);
+        format!("{line}:{column}: {}", fault.message)
+    })?;
+    match prepared {
+        Prepared::Once(html) => render(&html, data, &HashMap::new(), Escape::Html),
+        Prepared::PerCustomer(_) => {
+            let opaque = Opaque::default();
+            let made = rendered(source, data, &HashMap::new(), Escape::Html, Some(&opaque))?;
+            let html = mjml::compile(&made).map_err(|fault| fault.message)?;
+            Ok(opaque.restore(&html))
+        }
+    }
+}
+
 /// The result, or `line:column: what is wrong`.
 fn render(
     source: &str,
     data: Map<String, Json>,
     templates: &HashMap<String, Arc<Template>>,
     escape: Escape,
+) -> Result<String, String> {
+    rendered(source, data, templates, escape, None)
+}
+
+fn rendered(
+    source: &str,
+    data: Map<String, Json>,
+    templates: &HashMap<String, Arc<Template>>,
+    escape: Escape,
+    opaque: Option<&Opaque>,
 ) -> Result<String, String> {
     let template = Template::parse(source).map_err(|error| error.to_string())?;
     let expired = deadline(DEFAULT_TIME);
@@ -104,6 +141,7 @@ fn render(
     context.root = Value::from(Json::Object(data));
     context.templates = Some(&find);
     context.escape = escape;
+    context.opaque = opaque;
     context.expired = Some(&expired);
     match template.render(&context).map_err(|error| error.to_string())? {
         Rendered::Complete(text) => Ok(text),
