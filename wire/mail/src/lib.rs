@@ -95,7 +95,6 @@ async fn image(
                 (header::CONTENT_TYPE, content_type),
                 (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
                 (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             ];
             let shared =
                 (header::HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
