@@ -127,7 +127,9 @@ pub fn compile(source: &str) -> Result<String, MjmlFault> {
         let (message, at) = explain(text, &error);
         MjmlFault { message, at: from + at }
     })?;
-    let options = mrml::prelude::render::RenderOptions::default();
+    // A mail asks for no font of others' unless its author names one by mj-font.
+    let fonts = Default::default();
+    let options = mrml::prelude::render::RenderOptions { fonts, ..Default::default() };
     parsed
         .element
         .render(&options)
@@ -408,6 +410,7 @@ mod tests {
                 assert!(html.contains(&liquid[piece.range.clone()]), "{liquid}\n{html}");
             }
             assert!(html.contains("<table") && !html.contains("tdgliq"), "{html}");
+            assert!(!html.contains("googleapis"), "{html}");
         }
     }
 

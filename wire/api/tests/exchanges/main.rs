@@ -40,7 +40,7 @@ exchanges!(
     many,
     marks,
     schema,
-    segments
+    segments,
 );
 
 async fn play(engine: Engine, name: &str) {
