@@ -149,3 +149,42 @@ fn rendered(
         Rendered::Pending(_) => Err("connected content is not fetched by this command".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mail(body: &str) -> String {
+        format!("<mjml>\n<mj-body>\n{body}\n</mj-body>\n</mjml>")
+    }
+
+    fn data() -> Map<String, Json> {
+        let data = json!({"name": "<mj-text>", "items": [1, 2]});
+        data.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn mjml_becomes_html_with_what_is_known() {
+        let section =
+            "<mj-section><mj-column><mj-text>Hi {{ name }}</mj-text></mj-column></mj-section>";
+        let html = render_mjml(&mail(section), data()).unwrap();
+        assert_eq!(html.matches("Hi &lt;mj-text&gt;").count(), 1, "{html}");
+        let looped = format!("{{% for item in items %}}{section}{{% endfor %}}");
+        let html = render_mjml(&mail(&looped), data()).unwrap();
+        assert_eq!(html.matches("Hi &lt;mj-text&gt;").count(), 2, "{html}");
+        assert!(!html.contains("tdgliq"), "{html}");
+    }
+
+    #[test]
+    fn faults_of_mjml_and_of_liquid_stand_at_their_line() {
+        for (body, expected) in [
+            ("<mj-nope/>", "3:1: MJML has no element <mj-nope>"),
+            ("<mj-raw>{{ name | nope }}</mj-raw>", "3:19: unknown filter 'nope'"),
+            ("{% if name %}", "3:1: 'if' is not closed with 'endif'"),
+        ] {
+            assert_eq!(render_mjml(&mail(body), data()).unwrap_err(), expected);
+        }
+        let fault = render_mjml("<p>Hi</p>", data()).unwrap_err();
+        assert!(fault.starts_with("1:1: expected <mjml>"), "{fault}");
+    }
+}
