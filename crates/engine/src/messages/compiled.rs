@@ -35,15 +35,18 @@ struct Reading {
 
 enum Body {
     Html(Template),
-    /// HTML that was made of MJML; its lines are not those that were written.
-    Made(Template),
+    /// HTML that was made of MJML, and what it was made of, whose lines are those that were written.
+    Made {
+        html: Template,
+        source: Template,
+    },
     /// Liquid that makes MJML.
     Mjml(Template),
 }
 
 impl Reading {
     fn parts(&self) -> impl Iterator<Item = &Template> {
-        let (Body::Html(body) | Body::Made(body) | Body::Mjml(body)) = &self.body;
+        let (Body::Html(body) | Body::Made { source: body, .. } | Body::Mjml(body)) = &self.body;
         [Some(&self.subject), Some(body), self.text.as_ref()].into_iter().flatten()
     }
 }
@@ -196,8 +199,8 @@ impl Compiled {
         let subject = self.part(&reading.subject, &part("subject"), data, Escape::None, None)?;
         let html = match &reading.body {
             Body::Html(body) => self.part(body, &part("html"), data, Escape::Html, None)?,
-            Body::Made(body) => {
-                self.part(body, &part("html"), data, Escape::Html, None).map_err(without_place)?
+            Body::Made { html, .. } => {
+                self.part(html, &part("html"), data, Escape::Html, None).map_err(without_place)?
             }
             Body::Mjml(body) => {
                 let opaque = Opaque::default();
@@ -287,7 +290,7 @@ impl Reader {
         match mjml::prepare(source) {
             Ok(Prepared::Once(html)) => {
                 add_fixed_links(&html, &mut self.fixed_links);
-                self.parse(path, &html).map(Body::Made)
+                self.parse(path, &html).map(|html| Body::Made { html, source: template })
             }
             Ok(Prepared::PerCustomer(at)) => {
                 let (line, column) = line_and_column(source, at);
