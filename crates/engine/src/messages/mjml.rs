@@ -52,6 +52,13 @@ const CONTAINERS: [&str; 26] = [
     "mj-spacer",
     "mj-wrapper",
 ];
+/// HTML's elements that never have an end.
+const VOID: [&str; 13] = [
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track",
+    "wbr",
+];
+/// Elements inside each other.
+const MAX_DEPTH: usize = 100;
 /// Stands for a byte of Liquid while markup is looked at.
 const FILLER: u8 = 0x1a;
 
@@ -123,6 +130,10 @@ pub fn compile(source: &str) -> Result<String, MjmlFault> {
         let message = "mj-include is not supported; use a content block".to_owned();
         return Err(MjmlFault { message, at: from + at });
     }
+    if let Some(at) = too_deep(text) {
+        let message = format!("more than {MAX_DEPTH} elements inside each other");
+        return Err(MjmlFault { message, at: from + at });
+    }
     let parsed = mrml::parse(text).map_err(|error| {
         let (message, at) = explain(text, &error);
         MjmlFault { message, at: from + at }
@@ -134,6 +145,29 @@ pub fn compile(source: &str) -> Result<String, MjmlFault> {
         .element
         .render(&options)
         .map_err(|error| MjmlFault { message: format!("render the MJML: {error}"), at: from })
+}
+
+/// The first tag with too many others open around it: the compiler takes a piece of the stack for
+/// each of them.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, _) in text.match_indices('<') {
+        let rest = &text[at + 1..];
+        if rest.starts_with('/') {
+            depth = depth.saturating_sub(1);
+            continue;
+        }
+        let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+        let is_empty = || rest.find('>').is_some_and(|end| rest[..end].ends_with('/'));
+        if name.is_empty() || VOID.contains(&name.to_ascii_lowercase().as_str()) || is_empty() {
+            continue;
+        }
+        depth += 1;
+        if depth > MAX_DEPTH {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// Says what the compiler found, and where.
@@ -438,6 +472,26 @@ mod tests {
             (mail("{% render 'rows' %}<mj-text>x</mj-text>"), "{% render"),
         ] {
             assert_eq!(prepare(&source), Ok(Prepared::PerCustomer(source.find(tag).unwrap())));
+        }
+    }
+
+    #[test]
+    fn elements_inside_each_other_are_bounded() {
+        let nested = |name: &str, count: usize| {
+            let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+            format!("{}{}", open.repeat(count), close.repeat(count))
+        };
+        // The document, its body, section, column and text are five.
+        for (name, most) in [("div", 95), ("b", 95)] {
+            let fits = mail(&format!("<mj-text><br>{}</mj-text>", nested(name, most)));
+            assert!(matches!(prepare(&fits), Ok(Prepared::Once(_))), "{name}");
+            let deep = mail(&format!("<mj-text>{}</mj-text>", nested(name, most + 1)));
+            let fault = prepare(&deep).unwrap_err();
+            assert!(fault.message.contains("100 elements"), "{fault:?}");
+        }
+        for name in ["mj-wrapper", "mj-section", "mj-raw", "p"] {
+            let endless = format!("<mjml><mj-body>{}", format!("<{name}>").repeat(100_000));
+            assert!(prepare(&endless).is_err() && compile(&endless).is_err(), "{name}");
         }
     }
 
