@@ -11,6 +11,8 @@ use crate::messages::{Compiled, Parts, is_dollar_known, line_and_column};
 
 /// Gmail hides what comes after this many bytes of HTML.
 const GMAIL_CLIP_BYTES: usize = 102 * 1024;
+/// More than so many findings help nobody.
+const MAX_FINDINGS: usize = 200;
 /// Stands for a byte of Liquid while markup is looked at.
 const FILLER: u8 = 0x1a;
 /// Elements whose `href` is a link.
@@ -217,17 +219,20 @@ fn attributes<'t>(text: &'t str, mut at: usize, tag: &mut Tag<'t>) -> usize {
 /// Links and pictures.
 fn markup(part: &str, source: &str, format: Format, found: &mut Vec<Finding>) {
     let text = masked(source, FILLER);
-    let mut add = |level, code, at: usize, message: String, fix: &str| {
-        found.push(Finding {
-            level,
-            code,
-            message,
-            fix: fix.to_owned(),
-            part: part.to_owned(),
-            place: Some(line_and_column(source, at)),
-        });
-    };
     for tag in tags(&text) {
+        if found.len() >= MAX_FINDINGS {
+            return;
+        }
+        let mut add = |level, code, at: usize, message: String, fix: &str| {
+            found.push(Finding {
+                level,
+                code,
+                message,
+                fix: fix.to_owned(),
+                part: part.to_owned(),
+                place: Some(line_and_column(source, at)),
+            });
+        };
         let name = tag.name.as_str();
         if LINKS.contains(&name) {
             match tag.attribute("href") {

@@ -57,6 +57,8 @@ const VOID: [&str; 13] = [
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track",
     "wbr",
 ];
+/// A tag that is longer counts as one that has an end of its own.
+const MAX_TAG_BYTES: usize = 2_048;
 /// Elements inside each other.
 const MAX_DEPTH: usize = 100;
 /// Stands for a byte of Liquid while markup is looked at.
@@ -158,7 +160,10 @@ fn too_deep(text: &str) -> Option<usize> {
             continue;
         }
         let name: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
-        let is_empty = || rest.find('>').is_some_and(|end| rest[..end].ends_with('/'));
+        // Only so far, so that a text without any end is looked through once.
+        let ahead = &rest.as_bytes()[..rest.len().min(MAX_TAG_BYTES)];
+        let end = || ahead.iter().position(|byte| *byte == b'>');
+        let is_empty = || end().is_some_and(|end| end > 0 && ahead[end - 1] == b'/');
         if name.is_empty() || VOID.contains(&name.to_ascii_lowercase().as_str()) || is_empty() {
             continue;
         }
@@ -403,12 +408,18 @@ impl Zones {
     }
 
     fn covers(&self, at: usize) -> bool {
-        self.texts.iter().any(|range| range.contains(&at))
+        holds(&self.texts, at)
     }
 
     fn in_tag(&self, at: usize) -> bool {
-        self.tags.iter().any(|range| range.contains(&at))
+        holds(&self.tags, at)
     }
+}
+
+/// Whether one of the ranges, which stand in their order, holds a place.
+fn holds(ranges: &[Range<usize>], at: usize) -> bool {
+    let next = ranges.partition_point(|range| range.start <= at);
+    next.checked_sub(1).is_some_and(|last| ranges[last].contains(&at))
 }
 
 #[cfg(test)]
