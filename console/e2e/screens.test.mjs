@@ -39,6 +39,8 @@ async function furnish() {
   await until('the import is done', async () => (await stage.call(`/v1/imports/${made.id}`)).state === 'done')
   const template = (await stage.call('/v1/templates?limit=1')).items[0]
   await stage.call('/v1/campaigns', { name: 'A draft', template_id: template.id, class: 'marketing', sender: { name: 'The test', address: 'test@example.com' } })
+  await stage.call('/v1/blocks', { name: 'a footer', body: '<p>{{ workspace.name }}</p>' })
+  await stage.call('/v1/templates', { name: 'In two languages', subject: 'Hi', html: '{{content_blocks.${a footer}}}<a href="nowhere">x</a>', variants: [{ language: 'de', subject: 'Hallo', html: 'Hallo' }] })
   await stage.call('/v1/groups', { name: 'A group of the test' })
   await stage.call('/v1/suppressions', { channel: 'email', address: 'a.rather.long.address.for.a.phone@suppressed.example.com' })
   await stage.call('/v1/tokens', { name: 'A token', scopes: ['customers:read', 'customers:write', 'imports', 'segments'] })
@@ -53,7 +55,8 @@ async function addresses() {
   return [
     '/', '/customers', '/customers?q=nobody-is-called-so', '/customers/new', `/customers/${customer}`, `/customers/${customer}/edit`,
     '/imports', ...(await ids('/v1/imports')).map((id) => `/imports/${id}`),
-    '/segments', '/segments/new', `/segments/${await one('/v1/segments')}`, '/templates', '/templates/new', `/templates/${await one('/v1/templates')}`,
+    '/segments', '/segments/new', `/segments/${await one('/v1/segments')}`, '/templates', '/templates/new', ...(await ids('/v1/templates')).map((id) => `/templates/${id}`),
+    '/blocks', '/blocks/new', `/blocks/${await one('/v1/blocks')}`, '/images',
     '/campaigns', '/campaigns/new', `/campaigns/${draft}/edit`, ...campaigns.map(({ id }) => `/campaigns/${id}`),
     '/mailbox', `/mailbox?mail=${await one('/v1/mailbox')}`,
     '/settings', '/settings?tab=groups', '/settings?tab=suppressions', '/settings?tab=tokens', '/settings?tab=users', '/no-such-screen',
@@ -106,6 +109,44 @@ step('the focus goes in reading order and can be seen', async () => {
   const wanted = ['Name', 'Whom: segment', 'What: template', 'Sender name', 'Sender address', 'Replies go to']
   assert.deepEqual(form.slice(0, wanted.length), wanted)
   assert.ok(form.at(-1).startsWith('Save and review'), order.join(' → '))
+})
+
+step('a template shows its versions, and a picture goes from the library into it', async () => {
+  const template = await stage.call('/v1/templates', { name: 'Twice', subject: 'Hi', html: '<p>one</p>' })
+  await stage.open(`/templates/${template.id}`)
+  const editor = page.getByRole('textbox', { name: 'HTML' })
+  await editor.click()
+  await page.keyboard.press('Control+a')
+  await page.keyboard.insertText('<p>two</p>')
+  await button('Picture').click()
+  const gif = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64')
+  await page.getByRole('dialog').locator('input[type=file]').setInputFiles({ name: 'dot.gif', mimeType: 'image/gif', buffer: gif })
+  await page.getByRole('dialog').getByRole('button', { name: 'Insert dot.gif' }).click()
+  await editor.getByText(/\/i\/\d+\/[\w-]{24}\.gif/).waitFor()
+  await button('Save template').click()
+  await page.getByText('Version 2', { exact: true }).waitFor()
+  await button('Versions').click()
+  const versions = page.getByRole('dialog', { name: 'Versions' })
+  await versions.locator('pre .removed').getByText('<p>one</p>').waitFor()
+  await versions.getByRole('button', { name: /^Version 1/ }).click()
+  await versions.getByRole('button', { name: 'Restore version 1' }).click()
+  await page.getByText('Version 3', { exact: true }).waitFor()
+  await editor.getByText('<p>one</p>').waitFor()
+})
+
+step('a check leads to its line', async () => {
+  await stage.open('/templates/new')
+  const editor = page.getByRole('textbox', { name: 'HTML' })
+  await page.getByLabel('Subject', { exact: true }).fill('Hi')
+  await editor.click()
+  await page.keyboard.press('Control+a')
+  await page.keyboard.insertText('<p>\n<a href="nowhere">x</a></p>')
+  const checks = page.getByRole('region', { name: 'Checks' })
+  await checks.getByRole('button', { name: 'HTML, line 2' }).click()
+  await until('the cursor is there', () => editor.locator('.cm-activeLine').getByText('nowhere').isVisible())
+  await page.getByLabel('Name', { exact: true }).fill('Checked')
+  await button('Save template').click()
+  await page.getByRole('heading', { level: 1, name: 'Checked' }).waitFor()
 })
 
 step('a dialog keeps the focus, and gives it back', async () => {

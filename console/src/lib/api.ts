@@ -103,12 +103,12 @@ export const api = {
 }
 
 /** Sends a file and tells how many bytes have left; `fetch` cannot tell. */
-export function upload<T>(url: string, file: File, sent: (bytes: number) => void, signal: AbortSignal): Promise<T> {
+export function upload<T>(url: string, file: File, sent: (bytes: number) => void, signal: AbortSignal, type = 'text/csv'): Promise<T> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
     request.open('POST', url)
     for (const [name, value] of Object.entries(headers('POST'))) request.setRequestHeader(name, value)
-    request.setRequestHeader('Content-Type', 'text/csv')
+    request.setRequestHeader('Content-Type', type)
     request.upload.onprogress = (event) => sent(event.loaded)
     request.onerror = () => reject(new ApiError(0, 'network', 'The upload broke off. Is the hub still running?'))
     request.onabort = () => reject(new ApiError(0, 'aborted', 'The upload was cancelled.'))

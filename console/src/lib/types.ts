@@ -129,9 +129,30 @@ export interface Count { count: number; of: number; took_ms: number }
 
 export interface TemplateSummary { id: string; number: number; name: string; subject: string; version: number; updated_at: string }
 
-export interface Template extends TemplateSummary { html: string; text: string | null }
+export interface Variant { language: string; subject: string; html: string; text: string | null }
 
-export interface Preview { subject: string; html: string; text: string | null; customer: CustomerSummary | null }
+export type Format = 'html' | 'mjml'
+
+export interface Template extends TemplateSummary { html: string; text: string | null; format: Format; variants: Variant[] }
+
+export interface Preview { subject: string; html: string; text: string | null; customer: CustomerSummary | null; language: string | null }
+
+/** What can be seen to be wrong with a message before anybody gets it. */
+export interface Finding { level: 'error' | 'warning'; code: string; message: string; fix: string; part: string; line: number | null; column: number | null }
+
+export interface Version { version: number; created_at: string }
+
+export interface DiffLine { change: 'same' | 'removed' | 'added'; text: string; old: number | null; new: number | null }
+
+export interface PartDiff { part: string; lines: DiffLine[] }
+
+export interface BlockSummary { id: string; number: number; name: string; version: number; updated_at: string }
+
+export interface Block extends BlockSummary { body: string }
+
+export interface Use { kind: 'template' | 'block'; id: string; name: string; version: number | null }
+
+export interface Picture { id: string; number: number; name: string; url: string; kind: string; width: number; height: number; size_bytes: number; created_at: string }
 
 export interface Sender { name: string; address: string; reply_to?: string | null }
 
@@ -153,6 +174,7 @@ export interface Campaign {
   scheduled_at: string | null
   started_at: string | null
   finished_at: string | null
+  link_parameters: Record<string, string>
   counts: Counts
   rate_per_second: number | null
   created_at: string
@@ -163,7 +185,7 @@ export interface Review {
   will_send: number
   skipped: Record<string, number>
   sample: Preview | null
-  problems: { level: 'error' | 'warning'; message: string; fix: string | null }[]
+  problems: { level: 'error' | 'warning'; message: string; fix: string | null; part: string | null; line: number | null; column: number | null }[]
   mail_ready: boolean
 }
 

@@ -54,6 +54,10 @@ ids! {
     SegmentId;
     /// The text a message is rendered from.
     TemplateId;
+    /// A named snippet that templates include.
+    BlockId;
+    /// A picture of the library.
+    ImageId;
     /// A planned communication.
     CampaignId;
     /// One attempt to hand one message to one customer.

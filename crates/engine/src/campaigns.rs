@@ -11,8 +11,9 @@ use tidings_store::deliveries::Review as Audience;
 pub use tidings_store::deliveries::{Delivery, LinkClicks};
 use tidings_store::templates::TemplateDraft;
 
-use crate::messages::Compiled;
-use crate::{Ctx, Error, Result, segments, templates};
+use crate::checks::{self, Finding};
+use crate::messages::{Compiled, Parts};
+use crate::{Ctx, Error, Fault, Result, segments, templates};
 
 /// How serious a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,27 @@ pub struct Problem {
     pub level: Level,
     pub message: String,
     pub fix: String,
+    /// Which part of the template it is in, and at which line and column of it.
+    pub part: Option<String>,
+    pub place: Option<(u32, u32)>,
+}
+
+impl Problem {
+    fn new(level: Level, message: impl Into<String>, fix: impl Into<String>) -> Problem {
+        Problem { level, message: message.into(), fix: fix.into(), part: None, place: None }
+    }
+}
+
+impl From<Finding> for Problem {
+    fn from(found: Finding) -> Problem {
+        Problem {
+            level: found.level,
+            message: found.message,
+            fix: found.fix,
+            part: Some(found.part),
+            place: found.place,
+        }
+    }
 }
 
 /// What a user sees before a launch.
@@ -90,7 +112,26 @@ fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
         *reply_to =
             checked::email(reply_to).map_err(|text| Error::invalid("sender.reply_to", text))?;
     }
+    check_link_parameters(&draft.link_parameters)?;
     Ok(draft)
+}
+
+fn check_link_parameters(parameters: &[(String, String)]) -> Result<()> {
+    if parameters.len() > 20 {
+        return Err(Error::invalid("link_parameters", "a campaign adds at most 20 parameters"));
+    }
+    for (name, value) in parameters {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.is_empty() || name.len() > 50 || !name.chars().all(fits) {
+            let text = "expected a name such as utm_source";
+            return Err(Error::invalid(format!("link_parameters.{name}"), text));
+        }
+        if value.is_empty() || value.len() > 200 || value.chars().any(char::is_control) {
+            let text = "expected 1 to 200 bytes in one line";
+            return Err(Error::invalid(format!("link_parameters.{name}"), text));
+        }
+    }
+    Ok(())
 }
 
 /// Counts who would get the message, who not and why, renders it for one of them, and says what
@@ -99,44 +140,63 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
     let campaign = get(ctx, id).await?;
     let condition = segments::audience(ctx, &campaign).await?;
     let audience = ctx.workspace.review_audience(campaign.class, condition.clone()).await?;
-    let template = templates::get(ctx, campaign.template.0).await?;
-    let draft = TemplateDraft {
-        name: template.name,
-        subject: template.subject,
-        html: template.html,
-        text: template.text,
-    };
+    let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
     let mut problems = Vec::new();
-    let sample = sample(ctx, &draft, condition, &mut problems).await?;
+    let sample = sample(ctx, &campaign, &draft, condition, &mut problems).await?;
     let mail_ready = ctx.hub.mail_pool()?.is_some();
     if !mail_ready {
-        problems.push(Problem {
-            level: Level::Error,
-            message: "no mail relay is set".to_owned(),
-            fix: "start the hub with --smtp-url, such as smtp://mail.example:587".to_owned(),
-        });
+        problems.push(Problem::new(
+            Level::Error,
+            "no mail relay is set",
+            "start the hub with --smtp-url, such as smtp://mail.example:587",
+        ));
     }
     if audience.will_send == 0 {
-        problems.push(Problem {
-            level: Level::Warning,
-            message: "nobody would get this message".to_owned(),
-            fix: "check the segment, and that customers have an address and consent".to_owned(),
-        });
+        problems.push(Problem::new(
+            Level::Warning,
+            "nobody would get this message",
+            "check the segment, and that customers have an address and consent",
+        ));
     }
-    let compiled = Compiled::new(&draft)?;
-    if campaign.class == MessageClass::Marketing && !compiled.reads("unsubscribe_url") {
-        problems.push(Problem {
-            level: Level::Warning,
-            message: "the message has no unsubscribe link of its own".to_owned(),
-            fix: "add <a href=\"{{ unsubscribe_url }}\">Unsubscribe</a> to the template".to_owned(),
-        });
-    }
+    let parts = sample.as_ref().map(|preview| &preview.parts);
+    problems.extend(findings(ctx, &campaign, &draft, parts).await?.into_iter().map(Problem::from));
+    problems.sort_by_key(|problem| problem.level == Level::Warning);
     Ok(Review { audience, sample, problems, mail_ready })
+}
+
+/// What is wrong with a campaign's template.
+async fn findings(
+    ctx: &Ctx,
+    campaign: &Campaign,
+    draft: &TemplateDraft,
+    sample: Option<&Parts>,
+) -> Result<Vec<Finding>> {
+    let compiled = match Compiled::new(ctx, draft, ctx.now()).await {
+        Ok(compiled) => compiled,
+        Err(Error::Invalid(faults)) => return Ok(faults.into_iter().map(finding).collect()),
+        Err(other) => return Err(other),
+    };
+    let schema = ctx.workspace.schema().await?;
+    let is_marketing = campaign.class == MessageClass::Marketing;
+    Ok(checks::check(draft, &compiled, &schema, is_marketing, sample))
+}
+
+/// A template that was sound when it was saved may be so no more.
+fn finding(fault: Fault) -> Finding {
+    Finding {
+        level: Level::Error,
+        code: fault.code,
+        message: fault.message,
+        fix: "correct the template".to_owned(),
+        part: fault.path,
+        place: fault.place,
+    }
 }
 
 /// The message as the first customer of the audience would get it.
 async fn sample(
     ctx: &Ctx,
+    campaign: &Campaign,
     draft: &TemplateDraft,
     condition: segments::Condition,
     problems: &mut Vec<Problem>,
@@ -145,17 +205,19 @@ async fn sample(
         ctx.workspace.customers(Some(condition), None, 1).await?.items.pop();
     let Some(customer) = first else { return Ok(None) };
     let reference = tidings_domain::change::CustomerRef::Id(customer.id);
-    match templates::preview(ctx, draft, Some(reference), serde_json::Map::new()).await {
+    let options = templates::PreviewOptions {
+        link_parameters: campaign.link_parameters.clone(),
+        ..Default::default()
+    };
+    match templates::preview(ctx, draft, Some(reference), options).await {
         Ok(preview) => Ok(Some(preview)),
         Err(Error::Invalid(faults)) => {
-            problems.push(Problem {
-                level: Level::Warning,
-                message: format!(
-                    "the message cannot be rendered for a customer: {}",
-                    Error::Invalid(faults)
-                ),
-                fix: "open the template's preview with this customer".to_owned(),
-            });
+            let faults = Error::Invalid(faults);
+            problems.push(Problem::new(
+                Level::Warning,
+                format!("the message cannot be rendered for a customer: {faults}"),
+                "open the template's preview with this customer",
+            ));
             Ok(None)
         }
         Err(other) => Err(other),
@@ -169,6 +231,13 @@ pub async fn launch(ctx: &Ctx, id: CampaignId, at: Option<Timestamp>) -> Result<
         return Err(Error::Conflict(
             "no mail relay is set; start the hub with --smtp-url".to_owned(),
         ));
+    }
+    let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
+    let found = findings(ctx, &campaign, &draft, None).await?;
+    if let Some(error) = found.iter().find(|finding| finding.level == Level::Error) {
+        let place = error.place.map_or(String::new(), |(line, column)| format!(" {line}:{column}"));
+        let text = format!("the template is not ready: {}{place}: {}", error.part, error.message);
+        return Err(Error::Conflict(text));
     }
     let at = at.or(campaign.scheduled_at).unwrap_or_else(|| ctx.now()).max(ctx.now());
     if !ctx.workspace.launch_campaign(id, at).await? {

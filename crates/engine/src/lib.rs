@@ -4,14 +4,18 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod blocks;
 pub mod campaigns;
 pub mod changes;
+pub mod checks;
 pub mod customers;
 pub mod deliveries;
+pub mod diff;
 pub mod error;
 pub mod groups;
 pub mod hub;
 pub mod idempotency;
+pub mod images;
 pub mod imports;
 pub mod jobs;
 pub mod links;

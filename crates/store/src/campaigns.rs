@@ -33,6 +33,8 @@ pub struct CampaignDraft {
     pub sender: Sender,
     pub class: MessageClass,
     pub scheduled_at: Option<Timestamp>,
+    /// What is added to the links of its mails, by name.
+    pub link_parameters: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct Campaign {
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// What is added to the links of its mails, by name.
+    pub link_parameters: Vec<(String, String)>,
 }
 
 /// How many deliveries stand where. `audience()` is always the sum of the others.
@@ -87,10 +91,10 @@ static ADD: Sql = Sql::reference(
     "add_campaign",
     "insert into {s}campaigns
        (number, id, name, segment_number, template_number, template_version, sender_name,
-        sender_address, reply_to, class, state, scheduled_at, created_at)
+        sender_address, reply_to, class, state, scheduled_at, created_at, link_parameters)
      select coalesce((select max(number) from {s}campaigns), 0) + 1, ?1, ?2,
             (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
-            ?9, ?10
+            ?9, ?10, ?11
      from {s}templates t where t.id = ?4
      returning number",
 );
@@ -101,14 +105,16 @@ static CHANGE: Sql = Sql::reference(
     "update {s}campaigns set name = ?2,
        segment_number = (select number from {s}segments where id = ?3),
        template_number = (select number from {s}templates where id = ?4),
-       sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9
+       sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9,
+       link_parameters = ?10
      where id = ?1 and state = 0",
 );
 static LIST: Sql = Sql::reference(
     "campaigns",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
+            c.link_parameters
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -118,7 +124,8 @@ static GET: Sql = Sql::reference(
     "campaign",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
+            c.link_parameters
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -128,7 +135,8 @@ static GET_BY_NUMBER: Sql = Sql::reference(
     "campaign_by_number",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
+            c.link_parameters
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -284,7 +292,25 @@ fn campaign(row: &Row) -> Result<Campaign> {
         started_at: row.opt_time(16)?,
         finished_at: row.opt_time(17)?,
         created_at: row.time(18)?,
+        link_parameters: parameters(&row.text(19)?)?,
     })
+}
+
+fn parameters(text: &str) -> Result<Vec<(String, String)>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(text).map_err(|error| Error::Corrupt(format!("link parameters: {error}")))
+}
+
+fn parameters_text(parameters: &[(String, String)]) -> String {
+    if parameters.is_empty() {
+        return String::new();
+    }
+    serde_json::Value::from_iter(
+        parameters.iter().map(|(name, value)| serde_json::json!([name, value])),
+    )
+    .to_string()
 }
 
 /// The part of a campaign that one holder sends.
@@ -367,7 +393,8 @@ impl Workspace {
                     draft.sender.reply_to.clone(),
                     draft.class.number(),
                     draft.scheduled_at,
-                    at
+                    at,
+                    parameters_text(&draft.link_parameters)
                 ];
                 match tx.first(&ADD, params).await? {
                     Some(_) => Ok(id),
@@ -392,7 +419,8 @@ impl Workspace {
                     &draft.sender.address,
                     draft.sender.reply_to.clone(),
                     draft.class.number(),
-                    draft.scheduled_at
+                    draft.scheduled_at,
+                    parameters_text(&draft.link_parameters)
                 ];
                 Ok(tx.execute(&CHANGE, params).await? > 0)
             })

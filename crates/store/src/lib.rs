@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod audience;
+pub mod blocks;
 mod bulk;
 pub mod campaigns;
 pub mod changes;
@@ -16,6 +17,7 @@ pub mod groups;
 mod guard;
 mod hex;
 pub mod idempotency;
+pub mod images;
 pub mod imports;
 pub mod jobs;
 pub mod mailbox;

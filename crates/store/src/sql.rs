@@ -127,6 +127,8 @@ id_params!(
     GroupId,
     SegmentId,
     TemplateId,
+    BlockId,
+    ImageId,
     CampaignId,
     DeliveryId,
     ImportId,

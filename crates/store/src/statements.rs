@@ -7,11 +7,13 @@ use crate::sql::Sql;
 pub fn workspace() -> Vec<&'static Sql> {
     let mut all = crate::changes::SQLS.concat();
     all.extend(crate::archive::SQL);
+    all.extend(crate::blocks::SQL);
     all.extend(crate::campaigns::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQL);
     all.extend(crate::groups::SQL);
     all.extend(crate::idempotency::SQL);
+    all.extend(crate::images::SQL);
     all.extend(crate::imports::SQL);
     all.extend(crate::jobs::SQL);
     all.extend(crate::mailbox::SQL);

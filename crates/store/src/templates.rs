@@ -1,12 +1,47 @@
 //! Templates and their versions. A version never changes once it is written.
 
+use serde::{Deserialize, Serialize};
 use tidings_domain::{TemplateId, Timestamp};
 
 use crate::customers::Page;
-use crate::engines::Priority;
+use crate::engines::{Priority, Tx};
 use crate::sql::{Row, Sql};
 use crate::workspace::Workspace;
 use crate::{Error, Result};
+
+/// How the body of a message is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    #[default]
+    Html,
+    /// Compiled to HTML before a message is rendered.
+    Mjml,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Html => "html",
+            Format::Mjml => "mjml",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Format> {
+        [Format::Html, Format::Mjml].into_iter().find(|format| format.name() == name)
+    }
+}
+
+/// The same message in another language.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variant {
+    /// A code such as `de` or `pt-BR`.
+    pub language: String,
+    pub subject: String,
+    pub html: String,
+    /// The plain part; empty means that it is made from the HTML.
+    pub text: String,
+}
 
 /// A template at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,19 +51,44 @@ pub struct Template {
     pub name: String,
     pub version: i32,
     pub subject: String,
+    /// The body, in its format.
     pub html: String,
     /// The plain part; empty means that it is made from the HTML.
     pub text: String,
+    pub format: Format,
+    pub variants: Vec<Variant>,
     pub updated_at: Timestamp,
 }
 
 /// What a user writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TemplateDraft {
     pub name: String,
     pub subject: String,
     pub html: String,
     pub text: String,
+    pub format: Format,
+    pub variants: Vec<Variant>,
+}
+
+impl From<Template> for TemplateDraft {
+    fn from(template: Template) -> TemplateDraft {
+        TemplateDraft {
+            name: template.name,
+            subject: template.subject,
+            html: template.html,
+            text: template.text,
+            format: template.format,
+            variants: template.variants,
+        }
+    }
+}
+
+/// A version in the list of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    pub version: i32,
+    pub created_at: Timestamp,
 }
 
 static ADD: Sql = Sql::reference(
@@ -39,8 +99,9 @@ static ADD: Sql = Sql::reference(
 );
 static ADD_VERSION: Sql = Sql::reference(
     "add_template_version",
-    "insert into {s}template_versions (template_number, version, subject, html, plain, created_at)
-     values (?1, ?2, ?3, ?4, ?5, ?6)",
+    "insert into {s}template_versions
+       (template_number, version, subject, html, plain, created_at, format, variants)
+     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 );
 static NEW_VERSION: Sql = Sql::reference(
     "new_template_version",
@@ -49,23 +110,44 @@ static NEW_VERSION: Sql = Sql::reference(
 );
 static GET: Sql = Sql::reference(
     "template",
-    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at,
+            v.format, v.variants
      from {s}templates t
      join {s}template_versions v on v.template_number = t.number and v.version = t.version
      where t.id = ?1",
 );
 static GET_VERSION: Sql = Sql::reference(
     "template_at_version",
-    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at,
+            v.format, v.variants
      from {s}templates t join {s}template_versions v on v.template_number = t.number
      where t.number = ?1 and v.version = ?2",
 );
 static LIST: Sql = Sql::reference(
     "templates",
-    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at,
+            v.format, v.variants
      from {s}templates t
      join {s}template_versions v on v.template_number = t.number and v.version = t.version
      where t.number > ?1 order by t.number limit ?2",
+);
+/// Versions that are not the newest, but that a campaign goes on to send.
+static PINNED: Sql = Sql::reference(
+    "pinned_templates",
+    "select t.id, t.number, t.name, v.version, v.subject, v.html, v.plain, t.updated_at,
+            v.format, v.variants
+     from {s}templates t
+     join {s}template_versions v on v.template_number = t.number and v.version < t.version
+     where exists (select 1 from {s}campaigns c
+                   where c.template_number = t.number and c.template_version = v.version
+                     and c.state in (1, 2, 3, 4))
+     order by t.number, v.version",
+);
+static VERSIONS: Sql = Sql::reference(
+    "template_versions",
+    "select v.version, v.created_at
+     from {s}template_versions v join {s}templates t on t.number = v.template_number
+     where t.id = ?1 and v.version < ?2 order by v.version desc limit ?3",
 );
 static IN_USE: Sql = Sql::reference(
     "template_in_use",
@@ -79,8 +161,19 @@ static DROP_VERSIONS: Sql = Sql::reference(
 );
 static DROP: Sql = Sql::reference("drop_template", "delete from {s}templates where id = ?1");
 
-pub(crate) static SQL: &[&Sql] =
-    &[&ADD, &ADD_VERSION, &NEW_VERSION, &GET, &GET_VERSION, &LIST, &IN_USE, &DROP_VERSIONS, &DROP];
+pub(crate) static SQL: &[&Sql] = &[
+    &ADD,
+    &ADD_VERSION,
+    &NEW_VERSION,
+    &GET,
+    &GET_VERSION,
+    &LIST,
+    &PINNED,
+    &VERSIONS,
+    &IN_USE,
+    &DROP_VERSIONS,
+    &DROP,
+];
 
 fn template(row: &Row) -> Result<Template> {
     Ok(Template {
@@ -92,7 +185,37 @@ fn template(row: &Row) -> Result<Template> {
         html: row.text(5)?,
         text: row.text(6)?,
         updated_at: row.time(7)?,
+        format: Format::from_name(&row.text(8)?)
+            .ok_or_else(|| Error::Corrupt("a template's format is unknown".into()))?,
+        variants: serde_json::from_str(&row.text(9)?)
+            .map_err(|error| Error::Corrupt(format!("a template's variants: {error}")))?,
     })
+}
+
+async fn add_version(
+    tx: &mut Tx,
+    number: i64,
+    version: i32,
+    draft: &TemplateDraft,
+    at: Timestamp,
+) -> Result<()> {
+    let variants = serde_json::to_string(&draft.variants)
+        .map_err(|error| Error::Database(format!("write variants: {error}")))?;
+    let params = crate::params![
+        number,
+        version,
+        &draft.subject,
+        &draft.html,
+        &draft.text,
+        at,
+        draft.format.name(),
+        variants
+    ];
+    tx.execute(&ADD_VERSION, params).await.map(drop)
+}
+
+pub(crate) fn version(row: &Row) -> Result<Version> {
+    Ok(Version { version: row.small(0)?, created_at: row.time(1)? })
 }
 
 fn taken(name: &str) -> impl Fn(Error) -> Error + '_ {
@@ -111,15 +234,7 @@ impl Workspace {
             Box::pin(async move {
                 let row = tx.first(&ADD, crate::params![id, &draft.name, at]).await?;
                 let row = row.ok_or_else(|| Error::Corrupt("no number for a template".into()))?;
-                let params = crate::params![
-                    row.int(0)?,
-                    1_i32,
-                    &draft.subject,
-                    &draft.html,
-                    &draft.text,
-                    at
-                ];
-                tx.execute(&ADD_VERSION, params).await.map(|_| id)
+                add_version(tx, row.int(0)?, 1, &draft, at).await.map(|()| id)
             })
         })
         .await
@@ -139,15 +254,7 @@ impl Workspace {
                 let row = tx.first(&NEW_VERSION, crate::params![id, &draft.name, at]).await?;
                 let Some(row) = row else { return Ok(None) };
                 let version: i32 = row.small(1)?;
-                let params = crate::params![
-                    row.int(0)?,
-                    version,
-                    &draft.subject,
-                    &draft.html,
-                    &draft.text,
-                    at
-                ];
-                tx.execute(&ADD_VERSION, params).await?;
+                add_version(tx, row.int(0)?, version, &draft, at).await?;
                 Ok(Some(version))
             })
         })
@@ -173,6 +280,33 @@ impl Workspace {
             })
         })
         .await
+    }
+
+    /// Older versions that a campaign is still sending.
+    pub async fn pinned_templates(&self) -> Result<Vec<Template>> {
+        self.read(move |tx| {
+            Box::pin(async move { tx.query(&PINNED, &[]).await?.iter().map(template).collect() })
+        })
+        .await
+    }
+
+    /// The versions of a template, newest first; `before` is the last one of the page before.
+    pub async fn template_versions(
+        &self,
+        id: TemplateId,
+        before: i32,
+        limit: usize,
+    ) -> Result<Page<Version, i32>> {
+        let items = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    let params = crate::params![id, before, limit as i64 + 1];
+                    let rows = tx.query(&VERSIONS, params).await?;
+                    rows.iter().map(version).collect::<Result<Vec<_>>>()
+                })
+            })
+            .await?;
+        Ok(Page::cut(items, limit, |one| one.version))
     }
 
     pub async fn templates(&self, after: i32, limit: usize) -> Result<Page<Template, i32>> {

@@ -43,6 +43,8 @@ pub(crate) enum NodeKind {
     Decrement(Arc<str>),
     IfChanged(Block),
     Partial(Box<Partial>),
+    /// `{{content_blocks.${name}}}`: another template, in the scope it stands in.
+    ContentBlock(Arc<str>),
     Break,
     Continue,
     Abort(Block),

@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub now: Zoned,
     pub templates: Option<Templates<'a>>,
     pub answers: Option<Answers<'a>>,
+    /// Keeps what outputs print apart from the text around them. See [`Opaque`].
+    pub opaque: Option<&'a Opaque>,
     pub escape: Escape,
     /// Reading a variable that does not exist is an error, but under the `default` filter.
     pub strict: bool,
@@ -45,11 +47,58 @@ impl Context<'_> {
             now,
             templates: None,
             answers: None,
+            opaque: None,
             escape: Escape::None,
             strict: false,
             limits: Limits::default(),
             expired: None,
         }
+    }
+}
+
+/// What outputs print, kept apart: the render writes a mark in the place of each, so that the text
+/// can be read as another language before [`Opaque::restore`] puts the values in. No value is ever
+/// seen by that reader, whatever is in it.
+#[derive(Debug, Default)]
+pub struct Opaque {
+    kept: std::cell::RefCell<Vec<String>>,
+}
+
+impl Opaque {
+    const START: &'static str = "tdgliq";
+    const END: char = 'q';
+
+    /// Keeps a text and gives the mark that stands for it: letters and digits alone.
+    pub fn keep(&self, text: String) -> String {
+        let mut kept = self.kept.borrow_mut();
+        kept.push(text);
+        format!("{}{}{}", Self::START, kept.len() - 1, Self::END)
+    }
+
+    /// Puts the kept texts in the places of their marks. A kept text is not searched for marks.
+    pub fn restore(&self, text: &str) -> String {
+        let kept = self.kept.borrow();
+        let mut out = String::with_capacity(text.len() * 2);
+        let mut rest = text;
+        while let Some(at) = rest.find(Self::START) {
+            let (before, tail) = rest.split_at(at);
+            out.push_str(before);
+            let tail = &tail[Self::START.len()..];
+            let digits = tail.bytes().take_while(u8::is_ascii_digit).count();
+            let known = tail[..digits].parse::<usize>().ok().and_then(|number| kept.get(number));
+            match known {
+                Some(text) if tail[digits..].starts_with(Self::END) => {
+                    out.push_str(text);
+                    rest = &tail[digits + 1..];
+                }
+                _ => {
+                    out.push_str(Self::START);
+                    rest = tail;
+                }
+            }
+        }
+        out.push_str(rest);
+        out
     }
 }
 

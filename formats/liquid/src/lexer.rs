@@ -49,6 +49,11 @@ impl<'s> Lexer<'s> {
         Lexer { mode: Mode::Lines, ..Lexer::template(source, range) }
     }
 
+    /// Where the last chunk ended.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
     pub fn next(&mut self) -> Result<Chunk, Unclosed> {
         match self.mode {
             Mode::Template => self.next_in_template(),

@@ -1,21 +1,23 @@
 //! Lists what a template reads, for the check of unknown fields before a send.
 
 use crate::ast::{
-    Block, Condition, Expression, Filtered, LoopOffset, NodeKind, Path, Root, Segment, WhenBranch,
+    Block, Condition, Expression, Filtered, LoopOffset, NodeKind, Offset, Path, Root, Segment,
+    WhenBranch,
 };
 use crate::value::Value;
 
-pub(crate) fn collect(nodes: &Block) -> Vec<Vec<String>> {
+/// The paths that are read, each once, with the offset of its first place.
+pub(crate) fn collect(nodes: &Block) -> Vec<(Vec<String>, Offset)> {
     let mut reads = Reads::default();
     reads.block(nodes);
     let own = reads.own;
-    reads.paths.retain(|path| !own.contains(&path[0]));
+    reads.paths.retain(|(path, _)| !own.contains(&path[0]));
     reads.paths
 }
 
 #[derive(Default)]
 struct Reads {
-    paths: Vec<Vec<String>>,
+    paths: Vec<(Vec<String>, Offset)>,
     /// Names the template gives to values itself.
     own: Vec<String>,
 }
@@ -29,7 +31,10 @@ impl Reads {
 
     fn node(&mut self, kind: &NodeKind) {
         match kind {
-            NodeKind::Text { .. } | NodeKind::Break | NodeKind::Continue => {}
+            NodeKind::Text { .. }
+            | NodeKind::Break
+            | NodeKind::Continue
+            | NodeKind::ContentBlock(_) => {}
             NodeKind::Output(value) => self.filtered(value),
             NodeKind::Assign { name, value } => {
                 self.filtered(value);
@@ -162,8 +167,8 @@ impl Reads {
             is_fixed &= name.is_some();
             names.extend(name.filter(|_| is_fixed));
         }
-        if !names.is_empty() && !self.paths.contains(&names) {
-            self.paths.push(names);
+        if !names.is_empty() && !self.paths.iter().any(|(known, _)| *known == names) {
+            self.paths.push((names, path.at));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `/v1/campaigns`: one-off campaigns, from draft to report.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
@@ -70,6 +72,10 @@ pub struct CampaignInput {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub scheduled_at: Option<Timestamp>,
+    /// Added to every web link of the mail, unless the link has a parameter of that name.
+    #[serde(default)]
+    #[schema(example = json!({"utm_source": "tidings", "utm_medium": "email"}))]
+    pub link_parameters: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,6 +128,8 @@ pub struct Campaign {
     pub finished_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// Added to every web link of the mail.
+    pub link_parameters: BTreeMap<String, String>,
     pub counts: Counts,
     pub rate_per_second: f64,
 }
@@ -140,6 +148,10 @@ pub struct ReviewProblem {
     pub level: &'static str,
     pub message: String,
     pub fix: String,
+    /// The part of the template it is in, and where in it, counted from 1.
+    pub part: Option<String>,
+    pub line: Option<u32>,
+    pub column: Option<u32>,
 }
 
 /// What a launch would do.
@@ -297,6 +309,7 @@ pub(crate) fn campaign(progress: Progress) -> Campaign {
         started_at: stored.started_at,
         finished_at: stored.finished_at,
         created_at: stored.created_at,
+        link_parameters: stored.link_parameters.into_iter().collect(),
         counts: counts(progress.counts),
         rate_per_second: progress.rate_per_second,
     }
@@ -332,6 +345,7 @@ fn draft(body: CampaignInput) -> CampaignDraft {
         sender: body.sender.into(),
         class: body.class.into(),
         scheduled_at: body.scheduled_at,
+        link_parameters: body.link_parameters.into_iter().collect(),
     }
 }
 
@@ -421,6 +435,9 @@ pub async fn review(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<J
                 },
                 message: problem.message,
                 fix: problem.fix,
+                part: problem.part,
+                line: problem.place.map(|(line, _)| line),
+                column: problem.place.map(|(_, column)| column),
             })
             .collect(),
         mail_ready: found.mail_ready,

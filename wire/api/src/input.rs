@@ -94,6 +94,17 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalI
     }
 }
 
+/// A body of any kind, as it is.
+pub struct Whole(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self> {
+        whole_body(request, state).await.map(Whole)
+    }
+}
+
 /// One object, an array, or a stream of lines.
 pub enum Incoming {
     Whole(Bytes),

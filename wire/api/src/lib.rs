@@ -4,6 +4,7 @@
 //! nothing: it reads, translates, calls the engine and writes the outcome.
 
 mod attributes;
+mod blocks;
 mod call;
 mod campaigns;
 mod customers;
@@ -12,6 +13,7 @@ mod errors;
 mod events;
 mod groups;
 mod idempotency;
+mod images;
 mod imports;
 mod input;
 mod mailbox;
@@ -53,6 +55,8 @@ const TEMPLATE_BODY: usize = 4 * 1024 * 1024;
 fn contents() -> OpenApiRouter<Api> {
     let many = || DefaultBodyLimit::max(MAX_BODY);
     let template = || DefaultBodyLimit::max(TEMPLATE_BODY);
+    // One byte more, so that the engine says what is too large.
+    let image = || DefaultBodyLimit::max(tidings_engine::images::MAX_BYTES + 1);
     OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(overview::show))
@@ -85,9 +89,24 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(segments::customers))
         .routes(routes!(templates::list, templates::create).layer(template()))
         .routes(routes!(templates::preview_parts).layer(template()))
+        .routes(routes!(templates::check).layer(template()))
         .routes(routes!(templates::show, templates::put, templates::remove).layer(template()))
         .routes(routes!(templates::preview_saved))
         .routes(routes!(templates::test))
+        .routes(routes!(templates::versions))
+        .routes(routes!(templates::show_version))
+        .routes(routes!(templates::diff))
+        .routes(routes!(templates::restore))
+        .routes(routes!(blocks::list, blocks::create))
+        .routes(routes!(blocks::show, blocks::put, blocks::remove))
+        .routes(routes!(blocks::uses))
+        .routes(routes!(blocks::versions))
+        .routes(routes!(blocks::show_version))
+        .routes(routes!(blocks::diff))
+        .routes(routes!(blocks::restore))
+        .routes(routes!(images::list, images::upload).layer(image()))
+        .routes(routes!(images::show, images::remove))
+        .routes(routes!(images::uses))
         .routes(routes!(campaigns::list, campaigns::create))
         .routes(routes!(campaigns::show, campaigns::change, campaigns::remove))
         .routes(routes!(campaigns::review))

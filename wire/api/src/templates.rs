@@ -5,8 +5,14 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidings_domain::{TemplateId, Timestamp};
+use tidings_engine::campaigns::Level;
+use tidings_engine::checks::Finding as Found;
 use tidings_engine::customers::Listed;
-use tidings_engine::templates::{self, Template as Stored, TemplateDraft};
+use tidings_engine::diff::{Change, PartDiff as StoredDiff};
+use tidings_engine::templates::{
+    self, PreviewOptions, Template as Stored, TemplateDraft, Variant as StoredVariant,
+    Version as StoredVersion,
+};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -31,13 +37,124 @@ pub struct TemplateSummary {
     pub updated_at: Timestamp,
 }
 
+/// How the body is written.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    #[default]
+    Html,
+    /// Compiled to HTML before a message is rendered.
+    Mjml,
+}
+
+impl From<Format> for templates::Format {
+    fn from(format: Format) -> templates::Format {
+        match format {
+            Format::Html => templates::Format::Html,
+            Format::Mjml => templates::Format::Mjml,
+        }
+    }
+}
+
+impl From<templates::Format> for Format {
+    fn from(format: templates::Format) -> Format {
+        match format {
+            templates::Format::Html => Format::Html,
+            templates::Format::Mjml => Format::Mjml,
+        }
+    }
+}
+
+/// The same message in another language. A customer gets the one of their language attribute, else
+/// that language without its region, else the template's own parts.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    #[schema(example = "pt-BR")]
+    pub language: String,
+    pub subject: String,
+    pub html: String,
+    pub text: Option<String>,
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Template {
     #[serde(flatten)]
     pub summary: TemplateSummary,
+    /// The body, written in `format`.
     pub html: String,
     /// The plain part; null where it is made from the HTML.
     pub text: Option<String>,
+    pub format: Format,
+    pub variants: Vec<Variant>,
+}
+
+/// A version in the list of all.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Version {
+    pub version: i32,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+/// Two versions to compare.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DiffQuery {
+    pub from: i32,
+    pub to: i32,
+}
+
+/// What changed in a part that is not the same.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PartDiff {
+    /// Such as `subject`, or `de.html` for the variant in German.
+    #[schema(example = "html")]
+    pub part: String,
+    pub lines: Vec<DiffLine>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DiffLine {
+    /// `same`, `removed` or `added`.
+    #[schema(example = "added")]
+    pub change: &'static str,
+    pub text: String,
+    /// Its number in the older and in the newer text, counted from 1.
+    pub old: Option<usize>,
+    pub new: Option<usize>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreInput {
+    /// What stood then is saved as the newest version.
+    pub version: i32,
+}
+
+/// Something that was found before anybody got the message.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Finding {
+    /// An `error` stops a launch; a `warning` does not.
+    #[schema(example = "error")]
+    pub level: &'static str,
+    #[schema(example = "broken_link")]
+    pub code: &'static str,
+    pub message: String,
+    pub fix: String,
+    /// Such as `html`, `variants[0].subject` or `block footer`.
+    #[schema(example = "html")]
+    pub part: String,
+    /// Where in the part, counted from 1.
+    pub line: Option<u32>,
+    pub column: Option<u32>,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Findings {
+    pub findings: Vec<Finding>,
 }
 
 /// A template to save. All parts are Liquid.
@@ -47,8 +164,13 @@ pub struct TemplateInput {
     pub name: String,
     #[schema(example = "Hello {{ customer.first_name }}")]
     pub subject: String,
+    /// The body, written in `format`.
     pub html: String,
     pub text: Option<String>,
+    #[serde(default)]
+    pub format: Format,
+    #[serde(default)]
+    pub variants: Vec<Variant>,
 }
 
 /// Parts to preview; nothing is saved.
@@ -58,6 +180,12 @@ pub struct PreviewInput {
     pub subject: String,
     pub html: String,
     pub text: Option<String>,
+    #[serde(default)]
+    pub format: Format,
+    #[serde(default)]
+    pub variants: Vec<Variant>,
+    /// In place of the customer's language.
+    pub language: Option<String>,
     /// Whose message it would be: an id, or `email:…`, `external_id:…`, `phone:…`.
     pub customer: Option<String>,
     /// Further variables, by name.
@@ -72,6 +200,8 @@ pub struct Preview {
     pub html: String,
     pub text: Option<String>,
     pub customer: Option<CustomerSummary>,
+    /// The language of the variant that was chosen; null for the template's own parts.
+    pub language: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -79,6 +209,8 @@ pub struct Preview {
 #[into_params(parameter_in = Query)]
 pub struct PreviewQuery {
     pub customer: Option<String>,
+    /// In place of the customer's language.
+    pub language: Option<String>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -88,6 +220,8 @@ pub struct TestInput {
     pub to: String,
     pub customer: Option<String>,
     pub sender: Option<Sender>,
+    /// In place of the customer's language.
+    pub language: Option<String>,
 }
 
 /// What the relay said to a test mail.
@@ -111,7 +245,60 @@ fn template_summary(stored: &Stored) -> TemplateSummary {
 fn template(stored: Stored) -> Json<Template> {
     let summary = template_summary(&stored);
     let text = (!stored.text.is_empty()).then_some(stored.text);
-    Json(Template { summary, html: stored.html, text })
+    let variants = stored.variants.into_iter().map(variant).collect();
+    Json(Template { summary, html: stored.html, text, format: stored.format.into(), variants })
+}
+
+fn variant(stored: StoredVariant) -> Variant {
+    Variant {
+        language: stored.language,
+        subject: stored.subject,
+        html: stored.html,
+        text: (!stored.text.is_empty()).then_some(stored.text),
+    }
+}
+
+fn stored_variants(variants: Vec<Variant>) -> Vec<StoredVariant> {
+    let stored = |one: Variant| StoredVariant {
+        language: one.language,
+        subject: one.subject,
+        html: one.html,
+        text: one.text.unwrap_or_default(),
+    };
+    variants.into_iter().map(stored).collect()
+}
+
+pub(crate) fn version(stored: StoredVersion) -> Version {
+    Version { version: stored.version, created_at: stored.created_at }
+}
+
+pub(crate) fn part_diff(stored: StoredDiff) -> PartDiff {
+    let line = |line: tidings_engine::diff::Line| DiffLine {
+        change: match line.change {
+            Change::Same => "same",
+            Change::Removed => "removed",
+            Change::Added => "added",
+        },
+        text: line.text,
+        old: line.old,
+        new: line.new,
+    };
+    PartDiff { part: stored.part, lines: stored.lines.into_iter().map(line).collect() }
+}
+
+fn finding(found: Found) -> Finding {
+    Finding {
+        level: match found.level {
+            Level::Error => "error",
+            Level::Warning => "warning",
+        },
+        code: found.code,
+        message: found.message,
+        fix: found.fix,
+        part: found.part,
+        line: found.place.map(|(line, _)| line),
+        column: found.place.map(|(_, column)| column),
+    }
 }
 
 fn draft(body: TemplateInput) -> TemplateDraft {
@@ -120,6 +307,19 @@ fn draft(body: TemplateInput) -> TemplateDraft {
         subject: body.subject,
         html: body.html,
         text: body.text.unwrap_or_default(),
+        format: body.format.into(),
+        variants: stored_variants(body.variants),
+    }
+}
+
+fn preview_draft(body: &mut PreviewInput) -> TemplateDraft {
+    TemplateDraft {
+        name: "Preview".to_owned(),
+        subject: std::mem::take(&mut body.subject),
+        html: std::mem::take(&mut body.html),
+        text: body.text.take().unwrap_or_default(),
+        format: body.format.into(),
+        variants: stored_variants(std::mem::take(&mut body.variants)),
     }
 }
 
@@ -128,6 +328,7 @@ pub(crate) fn preview(made: templates::Preview) -> Preview {
         subject: made.parts.subject,
         html: made.parts.html,
         text: made.parts.text,
+        language: made.parts.language,
         customer: made.customer.map(|customer| summary(Listed { customer, tags: Vec::new() })),
     }
 }
@@ -193,17 +394,30 @@ pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<
     responses((status = 200, body = Preview)))]
 pub async fn preview_parts(
     call: Call<ReadTemplates>,
-    Input(body): Input<PreviewInput>,
+    Input(mut body): Input<PreviewInput>,
 ) -> Result<Json<Preview>> {
     let customer = body.customer.as_deref().map(path_ref).transpose()?;
-    let draft = TemplateDraft {
-        name: "Preview".to_owned(),
-        subject: body.subject,
-        html: body.html,
-        text: body.text.unwrap_or_default(),
+    let draft = preview_draft(&mut body);
+    let options = PreviewOptions {
+        data: body.data.unwrap_or_default(),
+        language: body.language,
+        ..PreviewOptions::default()
     };
-    let data = body.data.unwrap_or_default();
-    Ok(Json(preview(templates::preview(&call.ctx, &draft, customer, data).await?)))
+    Ok(Json(preview(templates::preview(&call.ctx, &draft, customer, options).await?)))
+}
+
+/// Look parts through without saving them: links, pictures, fields and size. Nothing is fetched.
+#[utoipa::path(post, path = "/v1/templates/check", tag = "Templates",
+    request_body = PreviewInput, security(("token" = ["templates"])),
+    responses((status = 200, body = Findings)))]
+pub async fn check(
+    call: Call<ReadTemplates>,
+    Input(mut body): Input<PreviewInput>,
+) -> Result<Json<Findings>> {
+    let customer = body.customer.as_deref().map(path_ref).transpose()?;
+    let draft = preview_draft(&mut body);
+    let found = templates::checked(&call.ctx, &draft, customer).await?;
+    Ok(Json(Findings { findings: found.into_iter().map(finding).collect() }))
 }
 
 /// Render a saved template for a customer.
@@ -216,9 +430,9 @@ pub async fn preview_saved(
     Query(query): Query<PreviewQuery>,
 ) -> Result<Json<Preview>> {
     let customer = query.customer.as_deref().map(path_ref).transpose()?;
-    let saved = templates::get(&call.ctx, TemplateId(id)).await?;
-    let draft = templates::as_draft(saved);
-    Ok(Json(preview(templates::preview(&call.ctx, &draft, customer, Map::new()).await?)))
+    let draft = TemplateDraft::from(templates::get(&call.ctx, TemplateId(id)).await?);
+    let options = PreviewOptions { language: query.language, ..PreviewOptions::default() };
+    Ok(Json(preview(templates::preview(&call.ctx, &draft, customer, options).await?)))
 }
 
 /// Send one mail to look at; it counts nowhere, and its subject says that it is a test.
@@ -232,7 +446,59 @@ pub async fn test(
 ) -> Result<Json<TestDone>> {
     let customer = body.customer.as_deref().map(path_ref).transpose()?;
     let sender = body.sender.map(Into::into);
+    let id = TemplateId(id);
     let (sent, reply) =
-        templates::send_test(&call.ctx, TemplateId(id), &body.to, customer, sender).await?;
+        templates::send_test(&call.ctx, id, &body.to, customer, sender, body.language).await?;
     Ok(Json(TestDone { sent, reply }))
+}
+
+/// The versions of a template, newest first.
+#[utoipa::path(get, path = "/v1/templates/{id}/versions", tag = "Templates",
+    security(("token" = ["templates"])), params(("id" = Uuid, Path), Paging),
+    responses((status = 200, body = List<Version>)))]
+pub async fn versions(
+    call: Call<ReadTemplates>,
+    Path(id): Path<Uuid>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<Version>>> {
+    let before = paging.place()?.unwrap_or(i32::MAX);
+    let page = templates::versions(&call.ctx, TemplateId(id), before, paging.limit()?).await?;
+    Ok(Json(List::page(page.items.into_iter().map(version).collect(), page.next)))
+}
+
+/// A template as it was at a version.
+#[utoipa::path(get, path = "/v1/templates/{id}/versions/{version}", tag = "Templates",
+    security(("token" = ["templates"])), params(("id" = Uuid, Path), ("version" = i32, Path)),
+    responses((status = 200, body = Template)))]
+pub async fn show_version(
+    call: Call<ReadTemplates>,
+    Path((id, version)): Path<(Uuid, i32)>,
+) -> Result<Json<Template>> {
+    Ok(template(templates::at_version(&call.ctx, TemplateId(id), version).await?))
+}
+
+/// What changed from one version to another, line by line.
+#[utoipa::path(get, path = "/v1/templates/{id}/diff", tag = "Templates",
+    security(("token" = ["templates"])), params(("id" = Uuid, Path), DiffQuery),
+    responses((status = 200, body = List<PartDiff>)))]
+pub async fn diff(
+    call: Call<ReadTemplates>,
+    Path(id): Path<Uuid>,
+    Query(query): Query<DiffQuery>,
+) -> Result<Json<List<PartDiff>>> {
+    let parts = templates::compare(&call.ctx, TemplateId(id), query.from, query.to).await?;
+    Ok(Json(List::whole(parts.into_iter().map(part_diff).collect())))
+}
+
+/// Save what stood at an older version as the newest one.
+#[utoipa::path(post, path = "/v1/templates/{id}/restore", tag = "Templates",
+    request_body = RestoreInput, security(("token" = ["templates"])),
+    params(("id" = Uuid, Path)), responses((status = 200, body = Template)))]
+pub async fn restore(
+    call: Call<WriteTemplates>,
+    Path(id): Path<Uuid>,
+    Input(body): Input<RestoreInput>,
+) -> Result<Json<Template>> {
+    templates::restore(&call.ctx, TemplateId(id), body.version).await?;
+    Ok(template(templates::get(&call.ctx, TemplateId(id)).await?))
 }

@@ -11,19 +11,20 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use tidings_engine::{Error, Hub, tracking};
+use tidings_engine::{Error, Hub, images, tracking};
 
 /// A transparent GIF of one dot.
 const DOT: &[u8] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\
 \x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
-/// The routes under `/t`.
+/// The routes under `/t`, and pictures under `/i`.
 pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/t/o/{token}", get(open))
         .route("/t/c/{token}", get(click))
         .route("/t/u/{token}", get(ask).post(unsubscribe))
+        .route("/i/{workspace}/{file}", get(image))
         .layer(DefaultBodyLimit::max(4 * 1024))
         .with_state(hub)
 }
@@ -72,6 +73,33 @@ async fn unsubscribe(
     let source = if body.contains("List-Unsubscribe=One-Click") { "one-click" } else { "page" };
     match tracking::unsubscribe(&hub, &token, source).await {
         Ok(()) => page(StatusCode::OK, pages::done()),
+        Err(error) => failed(&error),
+    }
+}
+
+/// A picture of a mail. What stands at an address never changes, so it may be kept for ever; it is
+/// shown inside other pages and never as a page that could run something.
+async fn image(
+    State(hub): State<Arc<Hub>>,
+    Path((workspace, file)): Path<(i64, String)>,
+) -> Response {
+    match images::show(&hub, workspace, &file).await {
+        Ok((kind, bytes)) => {
+            let content_type = match kind.as_str() {
+                "jpg" => "image/jpeg",
+                "gif" => "image/gif",
+                "webp" => "image/webp",
+                _ => "image/png",
+            };
+            let headers = [
+                (header::CONTENT_TYPE, content_type),
+                (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+                (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
+            ];
+            let shared =
+                (header::HeaderName::from_static("cross-origin-resource-policy"), "cross-origin");
+            (headers, [shared], bytes).into_response()
+        }
         Err(error) => failed(&error),
     }
 }

@@ -22,7 +22,7 @@ use tidings_store::jobs::{Job, Next, lease_secs};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
-use crate::messages::{Compiled, Maker};
+use crate::messages::{Compiled, Maker, with_parameters};
 use crate::{Ctx, Error, Result};
 
 /// How many due deliveries are read at once.
@@ -144,13 +144,12 @@ async fn maker(ctx: &Ctx, campaign: &Campaign) -> Result<Maker> {
         .template_at(campaign.template.1, campaign.template_version)
         .await?
         .ok_or_else(|| Error::NotFound("the campaign's template".to_owned()))?;
-    let compiled = Compiled::new(&TemplateDraft {
-        name: template.name,
-        subject: template.subject,
-        html: template.html,
-        text: template.text,
-    })?;
-    let links = ctx.workspace.number_links(campaign.number, compiled.fixed_links.clone()).await?;
+    // All shards send the blocks that stood when the campaign began.
+    let at = campaign.started_at.unwrap_or_else(|| ctx.now());
+    let compiled = Compiled::new(ctx, &TemplateDraft::from(template), at).await?;
+    let fixed = compiled.fixed_links.iter();
+    let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
+    let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
     Ok(Maker::new(ctx, compiled, campaign, links))
 }
 

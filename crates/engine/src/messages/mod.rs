@@ -1,146 +1,26 @@
 //! What one customer gets: a template compiled once, rendered per customer, its links made ours.
 
+mod blocks;
+mod compiled;
 mod data;
+pub mod mjml;
 mod rewrite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidings_domain::{CustomerId, Timestamp};
-use tidings_liquid::{Context, Escape, ParseError, Rendered, Template, Value, deadline};
+use tidings_liquid::Value;
 use tidings_store::campaigns::Campaign;
 use tidings_store::customers::Customer;
-use tidings_store::templates::TemplateDraft;
 
-pub use data::customer_value;
-pub use rewrite::links as links_of;
+pub use blocks::Blocks;
+pub use compiled::{Compiled, Data, NotRendered, Parts};
+pub(crate) use compiled::{line_and_column, parse_fault, place};
+pub use data::{customer_value, dollar_value, is_dollar_known};
+pub use rewrite::{links as links_of, with_parameters, with_parameters_everywhere};
 
 use crate::links::{Link, LinkKeys, Purpose};
-use crate::{Error, Fault, Result};
-
-/// A template whose parts are parsed.
-pub struct Compiled {
-    subject: Template,
-    html: Template,
-    text: Option<Template>,
-    /// Addresses that stand in the HTML as they are, the same for every customer.
-    pub fixed_links: Vec<String>,
-}
-
-/// The parts of a rendered message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parts {
-    pub subject: String,
-    pub html: String,
-    /// `None` where the text is to be made from the HTML.
-    pub text: Option<String>,
-}
-
-/// Why a message was not rendered for a customer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotRendered {
-    /// The template called it off, with its reason.
-    Aborted(String),
-    /// A fault in the template that shows with this customer's data.
-    Failed(Fault),
-}
-
-impl Compiled {
-    /// Parses all parts; each fault names its part, line and column.
-    pub fn new(draft: &TemplateDraft) -> Result<Compiled> {
-        let mut faults = Vec::new();
-        let mut parse = |path: &str, source: &str| match Template::parse(source) {
-            Ok(template) => Some(template),
-            Err(error) => {
-                faults.push(parse_fault(path, &error));
-                None
-            }
-        };
-        let subject = parse("subject", &draft.subject);
-        let html = parse("html", &draft.html);
-        let has_text = !draft.text.trim().is_empty();
-        let text = if has_text { parse("text", &draft.text) } else { None };
-        match (subject, html) {
-            (Some(subject), Some(html)) if faults.is_empty() => Ok(Compiled {
-                subject,
-                html,
-                text,
-                fixed_links: rewrite::links(&draft.html)
-                    .into_iter()
-                    .filter(|url| !url.contains("{{") && !url.contains("{%"))
-                    .collect(),
-            }),
-            _ => Err(Error::Invalid(faults)),
-        }
-    }
-
-    /// Whether any part reads this variable, by its first name.
-    pub fn reads(&self, name: &str) -> bool {
-        let parts = [Some(&self.subject), Some(&self.html), self.text.as_ref()];
-        parts.into_iter().flatten().any(|part| {
-            part.variables().iter().any(|path| path.first().is_some_and(|first| first == name))
-        })
-    }
-
-    /// Renders all parts with the given variables. Outputs in the HTML are escaped; those in the
-    /// subject and the text are plain, and a subject is one line.
-    pub fn render(
-        &self,
-        variables: &[(&str, Value)],
-        now: &jiff::Zoned,
-    ) -> Result<Parts, NotRendered> {
-        let subject = render_part(&self.subject, "subject", variables, now, Escape::None)?;
-        let html = render_part(&self.html, "html", variables, now, Escape::Html)?;
-        let text = match &self.text {
-            Some(text) => Some(render_part(text, "text", variables, now, Escape::None)?),
-            None => None,
-        };
-        let subject = subject.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok(Parts { subject, html, text })
-    }
-}
-
-fn render_part(
-    template: &Template,
-    path: &str,
-    variables: &[(&str, Value)],
-    now: &jiff::Zoned,
-    escape: Escape,
-) -> Result<String, NotRendered> {
-    let expired = deadline(tidings_liquid::DEFAULT_TIME);
-    let mut context = Context::new(now.clone());
-    context.variables = variables;
-    context.escape = escape;
-    context.expired = Some(&expired);
-    match template.render(&context) {
-        Ok(Rendered::Complete(text)) => Ok(text),
-        Ok(Rendered::Aborted(reason)) => Err(NotRendered::Aborted(reason)),
-        Ok(Rendered::Pending(_)) => Err(NotRendered::Failed(Fault::new(
-            path,
-            "not_rendered",
-            "connected content is not available in this message",
-        ))),
-        Err(error) => Err(NotRendered::Failed(Fault {
-            path: path.to_owned(),
-            code: "not_rendered",
-            message: error.message.clone(),
-            place: place(error.line, error.column),
-        })),
-    }
-}
-
-fn parse_fault(path: &str, error: &ParseError) -> Fault {
-    Fault {
-        path: path.to_owned(),
-        code: "template",
-        message: error.message.clone(),
-        place: place(error.line, error.column),
-    }
-}
-
-fn place(line: usize, column: usize) -> Option<(u32, u32)> {
-    Some((u32::try_from(line).ok()?, u32::try_from(column).ok()?))
-}
 
 /// Makes the messages of one campaign: everything that does not change from customer to customer.
 pub struct Maker {
@@ -151,6 +31,8 @@ pub struct Maker {
     campaign: u32,
     /// Numbers of the addresses that stand in the template.
     links: HashMap<String, u32>,
+    /// What is added to every link.
+    link_parameters: Vec<(String, String)>,
     campaign_value: Value,
     workspace_value: Value,
     now: jiff::Zoned,
@@ -178,9 +60,12 @@ impl Maker {
             workspace: number(ctx.workspace.row.number),
             campaign: number(campaign.number),
             links: links.into_iter().map(|(at, url)| (url, number(at))).collect(),
+            link_parameters: campaign.link_parameters.clone(),
             campaign_value: Value::object([
                 ("name", Value::text(campaign.name.as_str())),
                 ("number", Value::Int(i64::from(campaign.number))),
+                ("api_id", Value::text(campaign.id.to_string())),
+                ("dispatch_id", Value::text(campaign.id.to_string())),
             ]),
             workspace_value: workspace_value(ctx),
             now: zoned(ctx),
@@ -199,21 +84,30 @@ impl Maker {
     /// Renders for a customer, makes the links ours and adds the pixel that tells of an opening.
     pub fn make(&self, customer: &Customer) -> Result<Message, NotRendered> {
         let unsubscribe_url = self.url("u", customer.id, Purpose::Unsubscribe);
+        let known = customer_value(customer);
+        let dollar = match self.compiled.reads_dollar {
+            true => dollar_value(customer, &known, &unsubscribe_url),
+            false => Value::Nil,
+        };
         let variables = [
-            ("customer", customer_value(customer)),
+            ("custom_attribute", known.clone()),
+            ("customer", known),
             ("campaign", self.campaign_value.clone()),
             ("workspace", self.workspace_value.clone()),
             ("unsubscribe_url", Value::text(unsubscribe_url.as_str())),
         ];
-        let mut parts = self.compiled.render(&variables, &self.now)?;
+        let language = data::language(customer);
+        let data = Data { variables: &variables, dollar, language, now: &self.now };
+        let mut parts = self.compiled.render(&data)?;
         let own = format!("{}/t/", self.public_url);
         parts.html = rewrite::rewrite(&parts.html, |url| {
             if url.starts_with(&own) {
                 return None;
             }
-            let purpose = match self.links.get(url) {
+            let url = with_parameters(url, &self.link_parameters);
+            let purpose = match self.links.get(url.as_ref()) {
                 Some(number) => Purpose::Click(*number),
-                None => Purpose::ClickTo(url.to_owned()),
+                None => Purpose::ClickTo(url.into_owned()),
             };
             Some(self.url("c", customer.id, purpose))
         });
@@ -244,22 +138,50 @@ pub(crate) fn zoned(ctx: &crate::Ctx) -> jiff::Zoned {
     jiff::Timestamp::from_microsecond(us).unwrap_or_default().to_zoned(zone)
 }
 
-/// The variables of a preview: as a message would have them, with links that lead nowhere.
-pub fn preview_variables(
-    ctx: &crate::Ctx,
-    customer: Option<&Customer>,
-    campaign: &str,
-    data: serde_json::Map<String, serde_json::Value>,
-) -> Vec<(Arc<str>, Value)> {
-    let mut variables: Vec<(Arc<str>, Value)> = vec![
-        ("customer".into(), customer.map_or(Value::Nil, customer_value)),
-        ("campaign".into(), Value::object([("name", Value::text(campaign))])),
-        ("workspace".into(), workspace_value(ctx)),
-        ("unsubscribe_url".into(), Value::text("#unsubscribe")),
-    ];
-    for (name, value) in data {
-        variables.retain(|(known, _)| known.as_ref() != name.as_str());
-        variables.push((name.as_str().into(), Value::from(value)));
+/// What a preview knows: as a message would have it, with links that lead nowhere.
+pub struct PreviewData {
+    variables: Vec<(Arc<str>, Value)>,
+    dollar: Value,
+    language: Option<String>,
+    now: jiff::Zoned,
+}
+
+impl PreviewData {
+    /// `data` adds variables and wins over what is known; `language` wins over the customer's.
+    pub fn new(
+        ctx: &crate::Ctx,
+        customer: Option<&Customer>,
+        campaign: &str,
+        data: serde_json::Map<String, serde_json::Value>,
+        language: Option<String>,
+    ) -> PreviewData {
+        let known = customer.map_or(Value::Nil, customer_value);
+        let dollar =
+            customer.map_or(Value::Nil, |customer| dollar_value(customer, &known, "#unsubscribe"));
+        let mut variables: Vec<(Arc<str>, Value)> = vec![
+            ("custom_attribute".into(), known.clone()),
+            ("customer".into(), known),
+            ("campaign".into(), Value::object([("name", Value::text(campaign))])),
+            ("workspace".into(), workspace_value(ctx)),
+            ("unsubscribe_url".into(), Value::text("#unsubscribe")),
+        ];
+        for (name, value) in data {
+            variables.retain(|(known, _)| known.as_ref() != name.as_str());
+            variables.push((name.as_str().into(), Value::from(value)));
+        }
+        let of_customer = || customer.and_then(data::language).map(str::to_owned);
+        PreviewData { variables, dollar, language: language.or_else(of_customer), now: zoned(ctx) }
     }
-    variables
+
+    /// Renders a template with what is known here.
+    pub fn render(&self, compiled: &Compiled) -> Result<Parts, NotRendered> {
+        let variables: Vec<(&str, Value)> =
+            self.variables.iter().map(|(name, value)| (name.as_ref(), value.clone())).collect();
+        compiled.render(&Data {
+            variables: &variables,
+            dollar: self.dollar.clone(),
+            language: self.language.as_deref(),
+            now: &self.now,
+        })
+    }
 }

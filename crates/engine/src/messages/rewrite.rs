@@ -1,6 +1,8 @@
 //! Finds the links of an HTML mail and puts others in their place. Only `href` of `a` and `area`
 //! counts; the rest of the mail is left as it is, byte for byte.
 
+use std::borrow::Cow;
+
 /// The web addresses that an HTML text links to, each once, in order.
 pub fn links(html: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
@@ -30,6 +32,54 @@ pub fn rewrite(html: &str, mut replace: impl FnMut(&str) -> Option<String>) -> S
     }
     out.push_str(&html[copied..]);
     out
+}
+
+/// Adds parameters to an address, before its fragment. A name that the address has already stays as
+/// its author wrote it.
+pub fn with_parameters<'u>(url: &'u str, parameters: &[(String, String)]) -> Cow<'u, str> {
+    let (address, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
+    let query = address.split_once('?').map_or("", |(_, query)| query);
+    let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    let mut out = String::new();
+    for (name, value) in parameters.iter().filter(|(name, _)| !has(name)) {
+        if out.is_empty() {
+            out.push_str(address);
+            match address.split_once('?') {
+                None => out.push('?'),
+                Some((_, query)) if query.is_empty() || query.ends_with('&') => {}
+                Some(_) => out.push('&'),
+            }
+        } else {
+            out.push('&');
+        }
+        push_encoded(name, &mut out);
+        out.push('=');
+        push_encoded(value, &mut out);
+    }
+    if out.is_empty() {
+        return Cow::Borrowed(url);
+    }
+    out.push_str(fragment);
+    Cow::Owned(out)
+}
+
+/// Adds parameters to every web link of an HTML text.
+pub fn with_parameters_everywhere(html: &str, parameters: &[(String, String)]) -> String {
+    rewrite(html, |url| match with_parameters(url, parameters) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(url) => Some(url.replace('&', "&amp;").replace('"', "&quot;")),
+    })
+}
+
+fn push_encoded(text: &str, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
 }
 
 /// Adds HTML at the end of the body.
@@ -209,6 +259,29 @@ mod tests {
         ] {
             assert_eq!(rewrite(html, |url| Some(format!("[{url}]"))), expected);
         }
+    }
+
+    #[test]
+    fn parameters_are_added_once_and_before_the_fragment() {
+        let parameters = [("utm_source", "letter"), ("utm_campaign", "Spring & more")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let added = "utm_source=letter&utm_campaign=Spring%20%26%20more";
+        for (url, expected) in [
+            ("https://x.example", format!("https://x.example?{added}")),
+            ("https://x.example/a?b=1", format!("https://x.example/a?b=1&{added}")),
+            ("https://x.example/?", format!("https://x.example/?{added}")),
+            ("https://x.example/?a&", format!("https://x.example/?a&{added}")),
+            ("https://x.example/#part?x", format!("https://x.example/?{added}#part?x")),
+            (
+                "https://x.example/?utm_source=mine",
+                "https://x.example/?utm_source=mine&utm_campaign=Spring%20%26%20more".to_owned(),
+            ),
+        ] {
+            assert_eq!(with_parameters(url, &parameters), expected);
+            assert_eq!(with_parameters(url, &[]), url);
+        }
+        let twice = with_parameters("https://x.example", &parameters).into_owned();
+        assert_eq!(with_parameters(&twice, &parameters), twice);
     }
 
     #[test]

@@ -165,6 +165,7 @@ impl Sending {
             subject: "Hello {{ customer.name }}".to_owned(),
             html: format!("<body>{body}</body>"),
             text: String::new(),
+            ..TemplateDraft::default()
         };
         let template = templates::create(&self.ctx, template).await.expect("a template");
         let draft = CampaignDraft {
@@ -178,6 +179,7 @@ impl Sending {
             },
             class,
             scheduled_at: None,
+            link_parameters: Vec::new(),
         };
         campaigns::create(&self.ctx, draft).await.expect("a campaign")
     }

@@ -161,6 +161,7 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
         subject: content::SUBJECT.to_owned(),
         html: content::HTML.to_owned(),
         text: String::new(),
+        ..TemplateDraft::default()
     };
     let template = templates::create(ctx, template).await.context("add the template")?;
     let draft = CampaignDraft {
@@ -174,6 +175,7 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
         },
         class: MessageClass::Marketing,
         scheduled_at: None,
+        link_parameters: Vec::new(),
     };
     let id = campaigns::create(ctx, draft).await.context("add the campaign")?;
     campaigns::launch(ctx, id, None).await.context("launch the campaign")?;

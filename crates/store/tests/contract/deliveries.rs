@@ -26,8 +26,13 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
     });
     workspace.apply(customers.collect(), AT).await.unwrap();
     let text = || "text".to_owned();
-    let template =
-        TemplateDraft { name: text(), subject: text(), html: text(), text: String::new() };
+    let template = TemplateDraft {
+        name: text(),
+        subject: text(),
+        html: text(),
+        text: String::new(),
+        ..TemplateDraft::default()
+    };
     let draft = CampaignDraft {
         name: text(),
         segment: None,
@@ -35,6 +40,7 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
         sender: Sender { name: text(), address: "a@shop.example".to_owned(), reply_to: None },
         class: MessageClass::Transactional,
         scheduled_at: None,
+        link_parameters: Vec::new(),
     };
     let id = workspace.add_campaign(draft, AT).await.unwrap();
     assert!(workspace.launch_campaign(id, AT).await.unwrap());

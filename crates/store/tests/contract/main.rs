@@ -3,6 +3,7 @@
 
 mod archive;
 mod changes;
+mod content;
 mod database;
 mod deliveries;
 mod groups;

@@ -172,7 +172,7 @@ pub(super) fn hmac_sha256(input: Value, call: &mut Call<'_, '_>) -> Filtered {
     Ok(Value::text(hex(&outer)))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
         let _ = write!(out, "{byte:02x}");

@@ -2,6 +2,7 @@
 //! and the render's budget, nothing else.
 
 mod arrays;
+mod braze;
 mod dates;
 mod encoding;
 mod items;
@@ -109,8 +110,10 @@ const fn filter(
 static FILTERS: &[Filter] = &[
     filter("abs", math::abs, 0, 0),
     filter("append", strings::append, 1, 1),
+    filter("as_json_string", braze::as_json_string, 0, 0),
     filter("at_least", math::at_least, 1, 1),
     filter("at_most", math::at_most, 1, 1),
+    filter("base64", encoding::base64_encode, 0, 0),
     filter("base64_decode", encoding::base64_decode, 0, 0),
     filter("base64_encode", encoding::base64_encode, 0, 0),
     filter("base64_url_safe_decode", encoding::base64_url_safe_decode, 0, 0),
@@ -138,17 +141,21 @@ static FILTERS: &[Filter] = &[
     filter("h", encoding::escape, 0, 0),
     filter("has", selection::has, 1, 2),
     filter("hmac_sha256", encoding::hmac_sha256, 1, 1),
+    filter("hmac_sha512", braze::hmac_sha512, 1, 1),
     filter("join", arrays::join, 0, 1),
     filter("json", encoding::json, 0, 0),
     filter("json_escape", encoding::json_escape, 0, 0),
+    filter("json_parse", braze::json_parse, 0, 0),
     filter("last", arrays::last, 0, 0),
     filter("lstrip", strings::lstrip, 0, 0),
     filter("map", arrays::map, 1, 1),
     filter("minus", math::minus, 1, 1),
     filter("modulo", math::modulo, 1, 1),
     filter("newline_to_br", strings::newline_to_br, 0, 0),
+    filter("number_with_delimiter", braze::number_with_delimiter, 0, 0),
     filter("plus", math::plus, 1, 1),
     filter("prepend", strings::prepend, 1, 1),
+    filter("property_accessor", braze::property_accessor, 1, 1),
     filter("raw", encoding::raw, 0, 0),
     filter("reject", selection::reject, 1, 2),
     filter("remove", strings::remove, 1, 1),
@@ -160,9 +167,11 @@ static FILTERS: &[Filter] = &[
     filter("reverse", arrays::reverse, 0, 0),
     filter("round", math::round, 0, 1),
     filter("rstrip", strings::rstrip, 0, 0),
+    filter("sha2", encoding::sha256, 0, 0),
     filter("sha256", encoding::sha256, 0, 0),
     filter("size", arrays::size, 0, 0),
     filter("slice", arrays::slice, 1, 2),
+    filter("slugify", braze::slugify, 0, 0),
     filter("sort", arrays::sort, 0, 1),
     filter("sort_natural", arrays::sort_natural, 0, 1),
     filter("split", strings::split, 1, 1),

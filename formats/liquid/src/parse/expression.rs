@@ -28,6 +28,10 @@ impl<'s, 'u> Expressions<'s, 'u> {
         Ok(Expressions { source, tokens, position: 0, end, depth: 0, usage })
     }
 
+    pub fn usage(&mut self) -> &mut Usage {
+        self.usage
+    }
+
     pub fn peek(&self) -> Option<&Kind<'s>> {
         self.tokens.get(self.position).map(|token| &token.kind)
     }

@@ -43,12 +43,22 @@ pub(crate) fn parse(source: &str) -> Result<(Block, Usage), ParseError> {
 pub(crate) struct Usage {
     pub tags: Vec<Arc<str>>,
     pub filters: Vec<&'static str>,
+    /// Other templates that are named in this one, and where first.
+    pub includes: Vec<(Arc<str>, usize)>,
+    /// Where an `include` first computes the name of what it prints.
+    pub computed_include: Option<usize>,
 }
 
 impl Usage {
     fn note_tag(&mut self, name: &str) {
         if !self.tags.iter().any(|tag| &**tag == name) {
             self.tags.push(name.into());
+        }
+    }
+
+    pub(super) fn note_include(&mut self, name: &str, at: usize) {
+        if !self.includes.iter().any(|(known, _)| &**known == name) {
+            self.includes.push((name.into(), at));
         }
     }
 
@@ -127,6 +137,11 @@ impl<'s> Parser<'s> {
 
     fn output(&mut self, at: usize, content: Range<usize>, nodes: &mut Block) -> Parsed<()> {
         if content.is_empty() {
+            return Ok(());
+        }
+        if let Some(name) = self.content_block(content.clone())? {
+            self.usage.note_include(&name, at);
+            nodes.push(Node { at: offset(at), kind: NodeKind::ContentBlock(name) });
             return Ok(());
         }
         let mut expressions = self.expressions(content)?;

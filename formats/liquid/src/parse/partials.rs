@@ -1,9 +1,10 @@
 //! `render` and `include`: other templates by name.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Parsed, Parser};
-use crate::ast::{Expression, NodeKind, Partial};
+use crate::ast::{Expression, NodeKind, Partial, Root, Segment};
 use crate::lexer::Tag;
 use crate::value::Value;
 
@@ -14,6 +15,14 @@ impl Parser<'_> {
         let name = expressions.value()?;
         if isolated && !matches!(name, Expression::Literal(Value::Text(_))) {
             return Err((at, "'render' needs the template's name in quotes".into()));
+        }
+        match &name {
+            Expression::Literal(Value::Text(text)) => {
+                expressions.usage().note_include(text.as_str(), tag.at);
+            }
+            _ => {
+                expressions.usage().computed_include.get_or_insert(tag.at);
+            }
         }
         let mut node =
             Partial { isolated, name, with: None, each: false, alias: None, arguments: Vec::new() };
@@ -37,5 +46,34 @@ impl Parser<'_> {
             node.arguments.push((Arc::from(name), expressions.value()?));
         }
         Ok(NodeKind::Partial(Box::new(node)))
+    }
+
+    /// The name in `content_blocks.${name}`, if an output is that and nothing more. Braze writes
+    /// `| id: 'cb1'` behind it for its own use.
+    pub(super) fn content_block(&mut self, content: Range<usize>) -> Parsed<Option<Arc<str>>> {
+        if !self.source[content.clone()].starts_with("content_blocks") {
+            return Ok(None);
+        }
+        let mut expressions = self.expressions(content)?;
+        let Expression::Path(path) = expressions.value()? else { return Ok(None) };
+        let name = match (&path.root, path.segments.as_slice()) {
+            (Root::Name(root), [segment]) if &**root == "content_blocks" => match segment {
+                Segment::Dollar(name) | Segment::Name(name) => name.clone(),
+                Segment::Index(Expression::Literal(Value::Text(name))) => Arc::from(name.as_str()),
+                Segment::Index(_) => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        while expressions.take_sign("|") {
+            if !expressions.take_word("id") {
+                let message = "a content block takes no filters; put it into a capture first";
+                return Err((expressions.at(), message.into()));
+            }
+            if expressions.take_sign(":") {
+                expressions.value()?;
+            }
+        }
+        expressions.finish()?;
+        Ok(Some(name))
     }
 }

@@ -70,6 +70,8 @@ struct Renderer<'a> {
     frame: Frame,
     budget: Budget<'a>,
     depth: usize,
+    /// How many texts of their own are being made around this place.
+    captures: usize,
     /// How often each fetch tag ran, by its offset.
     fetches: HashMap<Offset, u32>,
 }
@@ -84,6 +86,7 @@ pub(crate) fn render(template: &Template, context: &Context<'_>) -> Result<Rende
         frame: Frame::default(),
         budget: Budget::new(limits.steps, limits.output_bytes, context.expired),
         depth: 0,
+        captures: 0,
         fetches: HashMap::new(),
     };
     let result = renderer.block(&template.nodes);
@@ -157,6 +160,7 @@ impl Renderer<'_> {
             NodeKind::Decrement(name) => self.count(at, name, -1)?,
             NodeKind::IfChanged(body) => return self.if_changed(at, body),
             NodeKind::Partial(node) => return self.partial(at, node),
+            NodeKind::ContentBlock(name) => return self.content_block(at, name),
             NodeKind::Break => return Ok(Flow::Break),
             NodeKind::Continue => return Ok(Flow::Continue),
             NodeKind::Abort(reason) => return self.abort(at, reason),
@@ -181,6 +185,16 @@ impl Renderer<'_> {
     }
 
     fn output(&mut self, at: Offset, filtered: &Filtered) -> Run<()> {
+        if let Some(opaque) = self.context.opaque.filter(|_| self.captures == 0) {
+            let value = self.filtered(filtered)?.into_owned();
+            let mut text = String::new();
+            if !write_value(&value, self.escape, &mut text, self.budget.max_text_bytes) {
+                return failed(at, TOO_LONG);
+            }
+            self.budget.spend_text(text.len()).or_else(|message| failed(at, message))?;
+            self.out.push_str(&opaque.keep(text));
+            return self.check_size(at);
+        }
         // The text is taken out so that a value can be written without copying it first.
         let mut out = std::mem::take(&mut self.out);
         let (escape, limit) = (self.escape, self.budget.max_text_bytes);
@@ -208,7 +222,9 @@ impl Renderer<'_> {
     /// Renders a block into a text of its own.
     fn captured(&mut self, at: Offset, body: &Block) -> Run<(String, Flow)> {
         let outer = std::mem::take(&mut self.out);
+        self.captures += 1;
         let flow = self.inner_block(at, body);
+        self.captures -= 1;
         let text = std::mem::replace(&mut self.out, outer);
         let flow = flow?;
         match self.budget.spend_text(text.len()) {

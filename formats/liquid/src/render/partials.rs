@@ -41,6 +41,31 @@ impl Renderer<'_> {
         if node.isolated { self.render_partial(call, node.each) } else { self.include(call) }
     }
 
+    /// A content block sees and sets what the text around it does.
+    pub(super) fn content_block(&mut self, at: Offset, name: &Arc<str>) -> Run<Flow> {
+        let Some(template) = self.context.templates.and_then(|find| find(name)) else {
+            return failed(at, format!("no content block is named '{name}'"));
+        };
+        let call = PartialCall {
+            at,
+            name,
+            template: &template,
+            alias: name.clone(),
+            arguments: Vec::new(),
+            with: None,
+        };
+        let Some(opaque) = self.context.opaque.filter(|_| self.captures == 0) else {
+            return self.render_once(&call, None);
+        };
+        let outer = std::mem::take(&mut self.out);
+        self.captures += 1;
+        let flow = self.render_once(&call, None);
+        self.captures -= 1;
+        let text = std::mem::replace(&mut self.out, outer);
+        self.out.push_str(&opaque.keep(text));
+        flow
+    }
+
     fn render_partial(&mut self, call: PartialCall<'_>, each: bool) -> Run<Flow> {
         let outer =
             std::mem::replace(&mut self.frame, Frame { isolated: true, ..Frame::default() });

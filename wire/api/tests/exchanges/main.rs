@@ -4,6 +4,7 @@
 //! cannot show: every route against every scope, sessions, and streams.
 
 mod home;
+mod images;
 mod nul;
 mod rights;
 mod script;
@@ -29,7 +30,18 @@ macro_rules! exchanges {
     };
 }
 
-exchanges!(accounts, bad_input, customers, idempotency, imports, many, marks, schema, segments);
+exchanges!(
+    accounts,
+    bad_input,
+    content,
+    customers,
+    idempotency,
+    imports,
+    many,
+    marks,
+    schema,
+    segments,
+);
 
 async fn play(engine: Engine, name: &str) {
     let api = TestApi::on(engine).await;

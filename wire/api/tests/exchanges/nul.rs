@@ -19,11 +19,14 @@ fn calls() -> Vec<(&'static str, String, Value)> {
         {"table": "orders", "where": [{"field": "status", "op": "eq", "value": "paid"}],
          "sum": "total", "gte": 1},
     ]});
-    let template = json!({"name": "t", "subject": "Hi", "html": "<p>x</p>", "text": "x"});
+    let variant = json!({"language": "de", "subject": "Hallo", "html": "<p>y</p>", "text": "y"});
+    let template = json!({"name": "t", "subject": "Hi", "html": "<p>x</p>", "text": "x",
+        "format": "html", "variants": [variant]});
     let sender =
         json!({"name": "Shop", "address": "shop@shop.example", "reply_to": "a@shop.example"});
     let campaign = json!({"name": "c", "template_id": NOBODY, "segment_id": null,
-        "sender": sender, "class": "marketing", "scheduled_at": null});
+        "sender": sender, "class": "marketing", "scheduled_at": null,
+        "link_parameters": {"utm_source": "tidings"}});
     let customer = json!({"external_id": "1", "email": "ann@example.com", "phone": "+31612345678",
         "attributes": {"city": "Oslo", "likes": {"$add": ["tea"]}}, "tags": ["vip"],
         "groups": ["staff"], "consents": {"email": "granted"}});
@@ -70,7 +73,14 @@ fn calls() -> Vec<(&'static str, String, Value)> {
             json!({"subject": "Hi", "html": "<p>x</p>", "text": "x", "customer": "external_id:1",
                    "data": {"a": {"b": "c"}}}),
         ),
+        (
+            "POST",
+            "/v1/templates/check".into(),
+            json!({"subject": "Hi", "html": "<p>x</p>", "text": "x", "language": "de"}),
+        ),
         ("PUT", format!("/v1/templates/{NOBODY}"), template),
+        ("POST", "/v1/blocks".into(), json!({"name": "b", "body": "<p>x</p>"})),
+        ("PUT", format!("/v1/blocks/{NOBODY}"), json!({"body": "<p>x</p>"})),
         (
             "POST",
             format!("/v1/templates/{NOBODY}/test"),

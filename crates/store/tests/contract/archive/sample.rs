@@ -11,6 +11,7 @@ use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{EventId, Timestamp, TokenId, UserId};
 use tidings_store::campaigns::{CampaignDraft, Sender};
+use tidings_store::images::NewImage;
 use tidings_store::mailbox::NewMail;
 use tidings_store::system::{TokenRow, UserRow};
 use tidings_store::templates::TemplateDraft;
@@ -147,8 +148,19 @@ pub async fn fill(test: &TestStore) -> i32 {
         subject: "Hi {{ city }}".into(),
         html: "<p>Grüße</p>".into(),
         text: String::new(),
+        ..TemplateDraft::default()
     };
     let template = workspace.add_template(draft, AT).await.unwrap();
+    workspace.add_block("footer", "<p>Grüße</p>", AT).await.unwrap();
+    let image = NewImage {
+        secret: "secret".into(),
+        name: "dot.gif".into(),
+        kind: "gif".into(),
+        width: 1,
+        height: 1,
+        bytes: vec![0, 255, 10, 13],
+    };
+    workspace.add_image(image, 100, AT).await.unwrap();
     let sender = Sender { name: "Shop".into(), address: "shop@example.com".into(), reply_to: None };
     let draft = CampaignDraft {
         name: "First".into(),
@@ -157,6 +169,7 @@ pub async fn fill(test: &TestStore) -> i32 {
         sender,
         class: MessageClass::Marketing,
         scheduled_at: None,
+        link_parameters: vec![("utm_source".into(), TEXTS[2].into())],
     };
     let campaign = workspace.add_campaign(draft, AT).await.unwrap();
     let mail = |raw: &[u8]| NewMail {
