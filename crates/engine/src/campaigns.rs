@@ -98,7 +98,10 @@ fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
 pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
     let campaign = get(ctx, id).await?;
     let condition = segments::audience(ctx, &campaign).await?;
-    let audience = ctx.workspace.review_audience(campaign.class, condition.clone()).await?;
+    let audience = ctx
+        .workspace
+        .review_audience(campaign.class, campaign.topic.clone(), condition.clone())
+        .await?;
     let template = templates::get(ctx, campaign.template.0).await?;
     let draft = TemplateDraft {
         name: template.name,

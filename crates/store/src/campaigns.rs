@@ -32,6 +32,8 @@ pub struct CampaignDraft {
     pub template: TemplateId,
     pub sender: Sender,
     pub class: MessageClass,
+    /// What it is about; only customers who want that get it.
+    pub topic: Option<String>,
     pub scheduled_at: Option<Timestamp>,
 }
 
@@ -46,6 +48,8 @@ pub struct Campaign {
     pub template_version: i32,
     pub sender: Sender,
     pub class: MessageClass,
+    /// The name of the topic it is about.
+    pub topic: Option<String>,
     pub state: CampaignState,
     pub scheduled_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
@@ -87,10 +91,10 @@ static ADD: Sql = Sql::reference(
     "add_campaign",
     "insert into {s}campaigns
        (number, id, name, segment_number, template_number, template_version, sender_name,
-        sender_address, reply_to, class, state, scheduled_at, created_at)
+        sender_address, reply_to, class, state, scheduled_at, created_at, topic)
      select coalesce((select max(number) from {s}campaigns), 0) + 1, ?1, ?2,
             (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
-            ?9, ?10
+            ?9, ?10, ?11
      from {s}templates t where t.id = ?4
      returning number",
 );
@@ -101,14 +105,15 @@ static CHANGE: Sql = Sql::reference(
     "update {s}campaigns set name = ?2,
        segment_number = (select number from {s}segments where id = ?3),
        template_number = (select number from {s}templates where id = ?4),
-       sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9
+       sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9,
+       topic = ?10
      where id = ?1 and state = 0",
 );
 static LIST: Sql = Sql::reference(
     "campaigns",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at, c.topic
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -118,7 +123,7 @@ static GET: Sql = Sql::reference(
     "campaign",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at, c.topic
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -128,7 +133,7 @@ static GET_BY_NUMBER: Sql = Sql::reference(
     "campaign_by_number",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at, c.topic
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -149,6 +154,12 @@ static BEGIN: Sql = Sql::reference(
 );
 static STATE: Sql =
     Sql::reference("campaign_state", "select state from {s}campaigns where number = ?1");
+static TOPIC: Sql =
+    Sql::reference("campaign_topic", "select topic from {s}campaigns where number = ?1");
+static TOPIC_THERE: Sql = Sql::reference(
+    "topic_there",
+    "select number from {s}topics where channel = 1 and name = ?1 and archived_at is null",
+);
 static PAUSE: Sql = Sql::reference(
     "pause_campaign",
     "update {s}campaigns set paused_from = state, state = 4
@@ -246,6 +257,8 @@ pub(crate) static SQL: &[&Sql] = &[
     &LAUNCH,
     &BEGIN,
     &STATE,
+    &TOPIC,
+    &TOPIC_THERE,
     &PAUSE,
     &RESUME,
     &CANCEL,
@@ -284,6 +297,7 @@ fn campaign(row: &Row) -> Result<Campaign> {
         started_at: row.opt_time(16)?,
         finished_at: row.opt_time(17)?,
         created_at: row.time(18)?,
+        topic: row.opt_text(19)?,
     })
 }
 
@@ -302,6 +316,19 @@ pub(crate) async fn state_of(tx: &mut Tx, number: i32) -> Result<CampaignState> 
     let row = row.ok_or_else(|| Error::NotFound(format!("campaign {number}")))?;
     CampaignState::from_number(row.small(0)?)
         .ok_or_else(|| Error::Corrupt("a campaign's state is unknown".into()))
+}
+
+pub(crate) async fn topic_of(tx: &mut Tx, number: i32) -> Result<Option<String>> {
+    let row = tx.first(&TOPIC, crate::params![number]).await?;
+    row.map_or(Ok(None), |row| row.opt_text(0))
+}
+
+async fn check_topic(tx: &mut Tx, topic: Option<&str>) -> Result<()> {
+    let Some(topic) = topic else { return Ok(()) };
+    match tx.first(&TOPIC_THERE, crate::params![topic]).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotFound(format!("the e-mail topic {topic}"))),
+    }
 }
 
 /// The name under which a shard's job is kept.
@@ -357,6 +384,7 @@ impl Workspace {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 check_segment(tx, draft.segment).await?;
+                check_topic(tx, draft.topic.as_deref()).await?;
                 let params = crate::params![
                     id,
                     &draft.name,
@@ -367,7 +395,8 @@ impl Workspace {
                     draft.sender.reply_to.clone(),
                     draft.class.number(),
                     draft.scheduled_at,
-                    at
+                    at,
+                    draft.topic.clone()
                 ];
                 match tx.first(&ADD, params).await? {
                     Some(_) => Ok(id),
@@ -383,6 +412,7 @@ impl Workspace {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 check_segment(tx, draft.segment).await?;
+                check_topic(tx, draft.topic.as_deref()).await?;
                 let params = crate::params![
                     id,
                     &draft.name,
@@ -392,7 +422,8 @@ impl Workspace {
                     &draft.sender.address,
                     draft.sender.reply_to.clone(),
                     draft.class.number(),
-                    draft.scheduled_at
+                    draft.scheduled_at,
+                    draft.topic.clone()
                 ];
                 Ok(tx.execute(&CHANGE, params).await? > 0)
             })

@@ -7,7 +7,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mode, Outcome, RecordEvent,
     UpsertCustomer, UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{CampaignId, Timestamp};
@@ -112,6 +112,7 @@ fn consent(person: &Person) -> Option<Change> {
         topic: String::new(),
         state,
         source: "demo".to_owned(),
+        proof: Proof::default(),
     })
 }
 
@@ -173,6 +174,7 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
             reply_to: None,
         },
         class: MessageClass::Marketing,
+        topic: None,
         scheduled_at: None,
     };
     let id = campaigns::create(ctx, draft).await.context("add the campaign")?;

@@ -7,7 +7,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
     UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{CustomerId, EventId, Timestamp, bucket_of};
@@ -124,6 +124,7 @@ fn changes(round: usize) -> Vec<Change> {
             topic: String::new(),
             state,
             source: "test".into(),
+            proof: Proof::default(),
         });
         all.push(Change::RemoveTag { customer: customer.clone(), tag: "vip".into() });
         all.push(Change::RemoveGroupMember { customer, group: "staff".into() });

@@ -6,7 +6,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
     UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{EventId, Timestamp, TokenId, UserId};
@@ -124,6 +124,7 @@ async fn marks(test: &TestStore) {
             topic: String::new(),
             state: [ConsentState::Granted, ConsentState::Withdrawn][number % 2],
             source: "form".into(),
+            proof: Proof::default(),
         });
     }
     apply(test, changes).await;
@@ -156,6 +157,7 @@ pub async fn fill(test: &TestStore) -> i32 {
         template,
         sender,
         class: MessageClass::Marketing,
+        topic: None,
         scheduled_at: None,
     };
     let campaign = workspace.add_campaign(draft, AT).await.unwrap();
