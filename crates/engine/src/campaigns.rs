@@ -127,7 +127,9 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
         });
     }
     let compiled = Compiled::new(&draft)?;
-    if campaign.class == MessageClass::Marketing && !compiled.reads("unsubscribe_url") {
+    if campaign.class == MessageClass::Marketing
+        && !["unsubscribe_url", "preferences_url"].iter().any(|name| compiled.reads(name))
+    {
         problems.push(Problem {
             level: Level::Warning,
             message: "the message has no unsubscribe link of its own".to_owned(),

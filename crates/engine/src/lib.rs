@@ -6,9 +6,11 @@
 pub mod accounts;
 pub mod campaigns;
 pub mod changes;
+pub mod consents;
 pub mod customers;
 pub mod deliveries;
 pub mod error;
+pub mod forms;
 pub mod groups;
 pub mod hub;
 pub mod idempotency;
@@ -19,10 +21,13 @@ pub mod mailbox;
 pub mod messages;
 pub mod nodes;
 pub mod overview;
+pub mod pages;
+pub mod preferences;
 pub mod schema;
 pub mod segments;
 pub mod suppressions;
 pub mod templates;
+pub mod topics;
 pub mod tracking;
 
 pub use error::{Error, Fault, Result};

@@ -580,10 +580,9 @@ impl Workspace {
                     // The campaign was cancelled, which leaves nothing to freeze.
                     return Ok(Shard { next: shard.high, ..shard });
                 }
-                let people =
                 let topic = topic_of(tx, campaign).await?;
                 let audience = (condition.0.as_str(), condition.1.as_slice());
-                    slice_customers(tx, audience, topic, shard.next, to).await?;
+                let people = slice_customers(tx, audience, topic, shard.next, to).await?;
                 freeze_slice(tx, campaign, class, people, at).await?;
                 Ok(Shard { next: to, ..shard })
             })

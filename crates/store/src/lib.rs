@@ -7,10 +7,12 @@ pub mod audience;
 mod bulk;
 pub mod campaigns;
 pub mod changes;
+pub mod consents;
 pub mod customers;
 pub mod deliveries;
 mod engines;
 pub mod error;
+pub mod forms;
 pub mod groups;
 #[cfg(test)]
 mod guard;
@@ -22,6 +24,7 @@ pub mod mailbox;
 pub mod memberships;
 pub mod migrate;
 pub mod overview;
+pub mod public_pages;
 mod schema;
 pub mod search;
 pub mod segments;
@@ -31,6 +34,7 @@ mod store;
 pub mod suppressions;
 pub mod system;
 pub mod templates;
+pub mod topics;
 mod workspace;
 
 pub use customers::Page;

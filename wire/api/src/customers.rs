@@ -67,6 +67,11 @@ pub struct ConsentMark {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     pub source: String,
+    /// `api`, `import`, `console`, `form`, `preference_page`, `unsubscribe_link` or `earlier`.
+    #[schema(example = "form")]
+    pub via: &'static str,
+    /// Which version of the topic's text the customer was shown.
+    pub text_version: Option<i32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -138,6 +143,8 @@ fn profile(profile: Profile) -> CustomerProfile {
         state: consent.state.into(),
         at: consent.at,
         source: consent.source,
+        via: consent.via.name(),
+        text_version: consent.text_version,
     });
     let segments = profile.segments.into_iter().map(|segment| SegmentMark {
         id: segment.id.0,

@@ -6,10 +6,12 @@
 mod attributes;
 mod call;
 mod campaigns;
+mod consents;
 mod customers;
 mod docs;
 mod errors;
 mod events;
+mod forms;
 mod groups;
 mod idempotency;
 mod imports;
@@ -26,6 +28,7 @@ mod suppressions;
 mod tables;
 mod templates;
 mod tokens;
+mod topics;
 mod translate;
 mod users;
 
@@ -62,11 +65,20 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(customers::records))
         .routes(routes!(marks::put_tag, marks::remove_tag))
         .routes(routes!(marks::put_group, marks::remove_group))
-        .routes(routes!(marks::put_consent))
+        .routes(routes!(consents::history))
+        .routes(routes!(consents::record))
         .routes(routes!(events::record).layer(many()))
         .routes(routes!(groups::list, groups::create))
         .routes(routes!(suppressions::list, suppressions::add))
         .routes(routes!(suppressions::remove))
+        .routes(routes!(suppressions::import))
+        .routes(routes!(suppressions::hashes))
+        .routes(routes!(topics::list, topics::create))
+        .routes(routes!(topics::change))
+        .routes(routes!(topics::versions))
+        .routes(routes!(forms::list, forms::create))
+        .routes(routes!(forms::show, forms::change))
+        .routes(routes!(forms::show_pages, forms::change_pages))
         .routes(routes!(attributes::list, attributes::create))
         .routes(routes!(attributes::rename, attributes::remove))
         .routes(routes!(tables::list, tables::create))

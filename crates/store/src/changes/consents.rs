@@ -89,15 +89,8 @@ static CALL_OFF_TOPIC: Sql = Sql::bucket(
        and campaign_number in (select number from {s}campaigns where class = 0 and topic = ?4)",
 );
 
-pub(crate) static SQL: &[&Sql] = &[
-    &TOPIC_VERSION,
-    &PUT,
-    &WITHDRAW_TOPICS,
-    &LIFT,
-    &REMEMBER,
-    &CALL_OFF,
-    &CALL_OFF_TOPIC,
-];
+pub(crate) static SQL: &[&Sql] =
+    &[&TOPIC_VERSION, &PUT, &WITHDRAW_TOPICS, &LIFT, &REMEMBER, &CALL_OFF, &CALL_OFF_TOPIC];
 
 /// Writes down what a customer says; gives how many rows it touched, or why it is refused.
 pub(super) async fn change(tx: &mut Tx, given: &Given<'_>) -> Result<Result<u64, Refusal>> {
@@ -185,8 +178,7 @@ async fn withdraw_topics(tx: &mut Tx, given: &Given<'_>) -> Result<u64> {
 /// Lifts a *no* to the whole channel, where there is one. Topics that others have granted
 /// meanwhile are taken back, because the customer never said so.
 async fn lift(tx: &mut Tx, given: &Given<'_>) -> Result<bool> {
-    let key =
-        crate::params![bucket_of(given.customer), given.customer, given.channel.number()];
+    let key = crate::params![bucket_of(given.customer), given.customer, given.channel.number()];
     if tx.execute(&LIFT, key).await? == 0 {
         return Ok(false);
     }

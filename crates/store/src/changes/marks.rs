@@ -175,11 +175,5 @@ static REMOVE_MEMBER: Sql = Sql::bucket(
        and group_number = (select number from {s}groups where name = ?3)",
 );
 
-pub(crate) static SQL: &[&Sql] = &[
-    &PUT_TAG,
-    &REMOVE_TAG,
-    &GROUP_BY_NAME,
-    &ADD_GROUP,
-    &PUT_MEMBER,
-    &REMOVE_MEMBER,
-];
+pub(crate) static SQL: &[&Sql] =
+    &[&PUT_TAG, &REMOVE_TAG, &GROUP_BY_NAME, &ADD_GROUP, &PUT_MEMBER, &REMOVE_MEMBER];

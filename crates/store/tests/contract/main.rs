@@ -3,6 +3,7 @@
 
 mod archive;
 mod changes;
+mod consents;
 mod database;
 mod deliveries;
 mod groups;

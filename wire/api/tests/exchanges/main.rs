@@ -29,7 +29,18 @@ macro_rules! exchanges {
     };
 }
 
-exchanges!(accounts, bad_input, customers, idempotency, imports, many, marks, schema, segments);
+exchanges!(
+    accounts,
+    bad_input,
+    consent,
+    customers,
+    idempotency,
+    imports,
+    many,
+    marks,
+    schema,
+    segments,
+);
 
 async fn play(engine: Engine, name: &str) {
     let api = TestApi::on(engine).await;

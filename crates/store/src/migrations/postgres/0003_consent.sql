@@ -82,6 +82,7 @@ create table {s}sign_ups (
   expires_at bigint not null,
   mailed_at bigint,
   confirmed_at bigint,
-  primary key (ibucket, email, id)
+  primary key (ibucket, id)
 ) {hot sign_ups ibucket};
+create index sign_ups_by_email on {s}sign_ups (ibucket, email);
 create index sign_ups_by_age on {s}sign_ups (expires_at);

@@ -82,6 +82,7 @@ create table sign_ups (
   expires_at integer not null,
   mailed_at integer,
   confirmed_at integer,
-  primary key (email, id)
+  primary key (id)
 ) without rowid;
+create index sign_ups_by_email on sign_ups (email);
 create index sign_ups_by_age on sign_ups (expires_at);
