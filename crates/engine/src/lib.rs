@@ -22,6 +22,7 @@ pub mod messages;
 pub mod nodes;
 pub mod overview;
 pub mod pages;
+pub mod personal;
 pub mod preferences;
 pub mod schema;
 pub mod segments;

@@ -222,7 +222,7 @@ async fn fill(
     forms::submit(&shown, &filled, &visitor).await.unwrap()
 }
 
-async fn mails(sending: &Sending, count: usize) {
+async fn mails(sending: &Sending, count: u64) {
     for _ in 0..3_000 {
         if sending.sink.count() >= count {
             return;

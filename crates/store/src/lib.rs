@@ -24,6 +24,7 @@ pub mod mailbox;
 pub mod memberships;
 pub mod migrate;
 pub mod overview;
+pub mod personal;
 pub mod public_pages;
 mod schema;
 pub mod search;

@@ -19,6 +19,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::mailbox::SQL);
     all.extend(crate::memberships::SQL);
     all.extend(crate::overview::SQL);
+    all.extend(crate::personal::SQL);
     all.extend(crate::public_pages::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::search::SQL);

@@ -87,6 +87,21 @@ pub struct ConsentEntry {
     pub user_agent: Option<String>,
 }
 
+pub(crate) fn entry(one: consents::Spoken) -> ConsentEntry {
+    ConsentEntry {
+        id: one.id,
+        at: one.at,
+        channel: one.channel.name(),
+        topic: one.topic,
+        state: one.state,
+        source: one.source,
+        via: one.via.name(),
+        text_version: one.text_version,
+        ip: one.ip,
+        user_agent: one.user_agent,
+    }
+}
+
 fn one_line(path: &str, text: &str, most: usize) -> Result<()> {
     if text.chars().count() <= most && !text.chars().any(char::is_control) {
         return Ok(());
@@ -154,18 +169,6 @@ pub async fn history(
     let before = before.map(|(at, id)| (Timestamp(at), id));
     let id = customers::find(&call.ctx, path_ref(&reference)?).await?;
     let page = consents::history(&call.ctx, id, before, limit).await?;
-    let entry = |one: consents::Spoken| ConsentEntry {
-        id: one.id,
-        at: one.at,
-        channel: one.channel.name(),
-        topic: one.topic,
-        state: one.state,
-        source: one.source,
-        via: one.via.name(),
-        text_version: one.text_version,
-        ip: one.ip,
-        user_agent: one.user_agent,
-    };
     let next = page.next.map(|(at, id)| (at.0, id));
     Ok(Json(List::page(page.items.into_iter().map(entry).collect(), next)))
 }

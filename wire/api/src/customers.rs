@@ -132,7 +132,7 @@ pub fn summary(listed: Listed) -> CustomerSummary {
     }
 }
 
-fn profile(profile: Profile) -> CustomerProfile {
+pub(crate) fn profile(profile: Profile) -> CustomerProfile {
     let extra = match &profile.customer.extra {
         Json_::Null => Json_::Object(Map::new()),
         extra => extra.clone(),
@@ -161,7 +161,7 @@ fn profile(profile: Profile) -> CustomerProfile {
     }
 }
 
-fn timeline_event(event: Event) -> TimelineEvent {
+pub(crate) fn timeline_event(event: Event) -> TimelineEvent {
     let properties = match event.properties {
         Json_::Null => Json_::Object(Map::new()),
         properties => properties,

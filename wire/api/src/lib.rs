@@ -22,6 +22,7 @@ mod marks;
 mod openapi;
 mod overview;
 mod paging;
+mod personal;
 mod segments;
 mod session;
 mod suppressions;
@@ -60,7 +61,9 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(overview::show))
         .routes(routes!(customers::list, customers::upsert).layer(many()))
-        .routes(routes!(customers::show))
+        .routes(routes!(customers::show, personal::erase))
+        .routes(routes!(personal::export))
+        .routes(routes!(personal::readmit))
         .routes(routes!(customers::events))
         .routes(routes!(customers::records))
         .routes(routes!(marks::put_tag, marks::remove_tag))
@@ -132,6 +135,20 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .with_state(api)
         .merge(docs::router())
+}
+
+/// The customer that a text names, as a path does: an id, or `external_id:…`, `email:…`, `phone:…`
+/// or `system_id:…`. For commands.
+pub fn customer_ref(text: &str) -> Option<tidings_domain::change::CustomerRef> {
+    translate::path_ref(text).ok()
+}
+
+/// Everything that is known of one person. For commands.
+pub async fn personal_data(
+    ctx: &tidings_engine::Ctx,
+    reference: tidings_domain::change::CustomerRef,
+) -> tidings_engine::Result<impl serde::Serialize> {
+    personal::gather(ctx, reference).await
 }
 
 /// The OpenAPI document.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidings_domain::change::{
-    Change, FieldChange, IdentityKind, Mark, Mode, Outcome, UpsertCustomer,
+    Change, FieldChange, Identity, IdentityKind, Mark, Mode, Outcome, UpsertCustomer,
 };
 use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_domain::{FormId, SignUpId, Timestamp, checked};
@@ -274,6 +274,9 @@ pub async fn confirm(hub: &Arc<Hub>, token: &str) -> Result<Confirmation> {
         marks: given.topics.into_iter().map(mark).collect(),
         ..UpsertCustomer::default()
     });
+    // Whoever was erased and asks in person may be known again.
+    let kind = IdentityKind::Email;
+    ctx.workspace.readmit(Identity { kind, value: sign_up.email.clone() }).await?;
     if let Outcome::Refused(refusal) = changes::apply_one(&ctx, change).await? {
         return Err(Error::Conflict(refusal.message));
     }

@@ -86,3 +86,13 @@ create table {s}sign_ups (
 ) {hot sign_ups ibucket};
 create index sign_ups_by_email on {s}sign_ups (ibucket, email);
 create index sign_ups_by_age on {s}sign_ups (expires_at);
+
+-- Who was erased: a keyed hash of each name they had, so that no import makes them known again. The
+-- key is in meta.
+create table {s}tombstones (
+  ibucket smallint not null,
+  kind smallint not null,
+  hash text collate "C" not null,
+  at bigint not null,
+  primary key (ibucket, kind, hash)
+) {hot tombstones ibucket};

@@ -86,3 +86,13 @@ create table sign_ups (
 ) without rowid;
 create index sign_ups_by_email on sign_ups (email);
 create index sign_ups_by_age on sign_ups (expires_at);
+
+-- Who was erased: a keyed hash of each name they had, so that no import makes them known again. The
+-- key is in meta.
+create table tombstones (
+  ibucket integer not null,
+  kind integer not null,
+  hash text not null,
+  at integer not null,
+  primary key (kind, hash)
+) without rowid;
