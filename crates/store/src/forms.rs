@@ -279,7 +279,8 @@ impl Workspace {
                 ];
                 tx.execute(&ADD_SIGN_UP, row).await?;
                 let subject = one.key().subject();
-                jobs::add(tx, SEND_CONFIRMATION, &subject, "", one.created_at).await?;
+                // Due at once, whatever this hub's clock and the database's say of each other.
+                jobs::add(tx, SEND_CONFIRMATION, &subject, "", Timestamp(0)).await?;
                 Ok(true)
             })
         })

@@ -280,9 +280,13 @@ impl Workspace {
         .await
     }
 
-    /// Erases a customer from every table, and leaves a keyed hash of each name they had. Gives
-    /// those names, for what is not kept in tables.
-    pub async fn erase(&self, id: CustomerId, at: Timestamp) -> Result<Vec<(String, String)>> {
+    /// The names that a customer is known by, for what is not kept in tables.
+    pub async fn names_of(&self, id: CustomerId) -> Result<Vec<Identity>> {
+        self.read(move |tx| Box::pin(async move { names(tx, id).await })).await
+    }
+
+    /// Erases a customer from every table, and leaves a keyed hash of each name they had.
+    pub async fn erase(&self, id: CustomerId, at: Timestamp) -> Result<()> {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 if tx.dialect() == Dialect::Sqlite {
@@ -324,8 +328,7 @@ impl Workspace {
                         IdentityKind::ExternalId | IdentityKind::AnonymousId => {}
                     }
                 }
-                let pair = |name: Identity| (name.kind.name().to_owned(), name.value);
-                Ok(names.into_iter().map(pair).collect())
+                Ok(())
             })
         })
         .await

@@ -43,7 +43,8 @@ impl Guarded {
             .unwrap();
         for table in self.hot().await.tables() {
             let key = match table.as_str() {
-                "identities" | "suppressions" | "idempotency" => "ibucket",
+                "identities" | "suppressions" | "idempotency" | "suppressed_hashes"
+                | "sign_ups" | "tombstones" => "ibucket",
                 _ => "bucket",
             };
             for (event, rows) in [("insert", "new"), ("update", "new"), ("delete", "old")] {
