@@ -39,7 +39,7 @@ pub struct FormSender {
 }
 
 /// A form: what it shows and asks.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FormInput {
     /// For colleagues; it stands in the proof of consents too.
@@ -69,8 +69,15 @@ pub struct FormInput {
 pub struct Form {
     pub id: Uuid,
     pub number: i32,
-    #[serde(flatten)]
-    pub form: FormInput,
+    pub name: String,
+    pub title: String,
+    pub intro: String,
+    pub language: String,
+    pub fields: Vec<FormField>,
+    pub topics: Vec<String>,
+    pub sender: FormSender,
+    pub redirect_url: Option<String>,
+    pub archived: bool,
     /// The page that the hub shows.
     pub url: String,
     /// HTML that puts the form into another page.
@@ -91,17 +98,15 @@ fn form(made: forms::Form) -> Form {
     Form {
         id: stored.id.0,
         number: stored.number,
-        form: FormInput {
-            name: stored.name,
-            title: definition.title,
-            intro: definition.intro,
-            language: definition.language,
-            fields: definition.fields.into_iter().map(field).collect(),
-            topics: definition.topics,
-            sender: FormSender { name: definition.sender.name, address: definition.sender.address },
-            redirect_url: definition.redirect_url,
-            archived: stored.archived_at.is_some(),
-        },
+        name: stored.name,
+        title: definition.title,
+        intro: definition.intro,
+        language: definition.language,
+        fields: definition.fields.into_iter().map(field).collect(),
+        topics: definition.topics,
+        sender: FormSender { name: definition.sender.name, address: definition.sender.address },
+        redirect_url: definition.redirect_url,
+        archived: stored.archived_at.is_some(),
         url,
         snippet,
         created_at: stored.created_at,
