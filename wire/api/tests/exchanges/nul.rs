@@ -43,6 +43,12 @@ fn calls() -> Vec<(&'static str, String, Value)> {
             json!({"until": "2030-01-01T00:00:00Z"}),
         ),
         (
+            "POST",
+            "/v1/topics".into(),
+            json!({"channel": "email", "name": "news", "description": "x",
+                   "texts": {"en": {"title": "News", "text": "x"}}}),
+        ),
+        (
             "PUT",
             "/v1/customers/external_id:1/consents/email".into(),
             json!({"state": "granted", "source": "form", "topic": "news", "via": "form",
@@ -52,12 +58,6 @@ fn calls() -> Vec<(&'static str, String, Value)> {
             "POST",
             "/v1/suppressions/import".into(),
             json!({"channel": "email", "entries": ["a@example.com"], "reason": "manual"}),
-        ),
-        (
-            "POST",
-            "/v1/topics".into(),
-            json!({"channel": "email", "name": "news", "description": "x",
-                   "texts": {"en": {"title": "News", "text": "x"}}}),
         ),
         (
             "POST",
