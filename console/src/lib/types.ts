@@ -49,7 +49,33 @@ export interface CustomerSummary {
   updated_at: string
 }
 
-export interface Consent { channel: string; topic: string | null; state: 'granted' | 'withdrawn'; at: string; source: string | null }
+export interface Consent { channel: string; topic: string | null; state: 'granted' | 'withdrawn'; at: string; source: string | null; via: string; text_version: number | null }
+
+export interface ConsentEntry { id: string; at: string; channel: string; topic: string; state: 'granted' | 'withdrawn' | 'lifted'; source: string; via: string; text_version: number | null; ip: string | null; user_agent: string | null }
+
+export interface TopicText { title: string; text: string }
+
+export interface Topic { id: string; number: number; channel: string; name: string; description: string; version: number; texts: Record<string, TopicText>; archived_at: string | null; created_at: string }
+
+export interface TopicVersion { version: number; texts: Record<string, TopicText>; created_at: string }
+
+export interface PublicPages { default_language: string; texts: Record<string, Record<string, string>>; effective: Record<string, Record<string, string>> }
+
+export interface Form {
+  id: string
+  number: number
+  name: string
+  title: string
+  intro: string
+  language: string
+  fields: { to: string; label: string; required: boolean }[]
+  topics: string[]
+  sender: { name: string; address: string }
+  redirect_url: string | null
+  archived: boolean
+  url: string
+  snippet: string
+}
 
 export interface Customer extends CustomerSummary {
   groups: string[]
@@ -171,6 +197,7 @@ export interface Campaign {
   template: { id: string; name: string; version: number }
   sender: Sender
   class: 'marketing' | 'transactional'
+  topic?: string | null
   scheduled_at: string | null
   started_at: string | null
   finished_at: string | null
@@ -238,6 +265,8 @@ export interface Overview {
 export interface Group { id: string; number: number; name: string; size: number }
 
 export interface Suppression { channel: string; address: string; reason: string | null; at?: string | null; created_at?: string | null }
+
+export interface SuppressedHash { channel: string; hash: string; reason: string; at: string }
 
 export interface Token { id: string; name: string; scopes: string[]; token?: string; created_at?: string | null; last_used_at?: string | null }
 

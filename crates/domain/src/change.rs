@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::consent::{Channel, ConsentState};
+use crate::consent::{Channel, ConsentState, Proof};
 use crate::{CustomerId, EventId, Timestamp};
 
 /// What a customer can be recognised by.
@@ -122,7 +122,7 @@ pub struct UpsertCustomer {
 pub enum Mark {
     Tag { tag: String, until: Option<Timestamp> },
     Group { group: String },
-    Consent { channel: Channel, topic: String, state: ConsentState, source: String },
+    Consent { channel: Channel, topic: String, state: ConsentState, source: String, proof: Proof },
 }
 
 impl Mark {
@@ -131,8 +131,8 @@ impl Mark {
         match self.clone() {
             Mark::Tag { tag, until } => Change::PutTag { customer, tag, until },
             Mark::Group { group } => Change::PutGroupMember { customer, group },
-            Mark::Consent { channel, topic, state, source } => {
-                Change::ChangeConsent { customer, channel, topic, state, source }
+            Mark::Consent { channel, topic, state, source, proof } => {
+                Change::ChangeConsent { customer, channel, topic, state, source, proof }
             }
         }
     }
@@ -187,9 +187,12 @@ pub enum Change {
     ChangeConsent {
         customer: CustomerRef,
         channel: Channel,
+        /// Empty for the whole channel, else the name of one of the workspace's topics.
         topic: String,
         state: ConsentState,
+        /// Where the customer said so, in the caller's words.
         source: String,
+        proof: Proof,
     },
 }
 

@@ -60,6 +60,12 @@ ids! {
     ImageId;
     /// A planned communication.
     CampaignId;
+    /// What a channel is used for.
+    TopicId;
+    /// A page where people sign up.
+    FormId;
+    /// A sign-up that waits for its confirmation.
+    SignUpId;
     /// One attempt to hand one message to one customer.
     DeliveryId;
     /// One run over one file.

@@ -139,7 +139,10 @@ fn check_link_parameters(parameters: &[(String, String)]) -> Result<()> {
 pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
     let campaign = get(ctx, id).await?;
     let condition = segments::audience(ctx, &campaign).await?;
-    let audience = ctx.workspace.review_audience(campaign.class, condition.clone()).await?;
+    let audience = ctx
+        .workspace
+        .review_audience(campaign.class, campaign.topic.clone(), condition.clone())
+        .await?;
     let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
     let mut problems = Vec::new();
     let sample = sample(ctx, &campaign, &draft, condition, &mut problems).await?;

@@ -20,12 +20,13 @@ const LINKS: [&str; 5] = ["a", "area", "mj-button", "mj-navbar-link", "mj-social
 /// Elements that show a picture.
 const PICTURES: [&str; 3] = ["img", "mj-image", "mj-carousel-image"];
 /// What a message knows beside the customer.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 8] = [
     "customer",
     "custom_attribute",
     "campaign",
     "workspace",
     "unsubscribe_url",
+    "preferences_url",
     "content_blocks",
     "subscribed_state",
 ];
@@ -128,7 +129,7 @@ fn bodies(draft: &TemplateDraft) -> impl Iterator<Item = (String, &str)> {
 
 fn has_unsubscribe_link(compiled: &Compiled) -> bool {
     compiled.reads_everywhere(|path| match path {
-        [one, ..] if one == "unsubscribe_url" => true,
+        [one, ..] if one == "unsubscribe_url" || one == "preferences_url" => true,
         [one] => one == "${set_user_to_unsubscribed_url}",
         _ => false,
     })

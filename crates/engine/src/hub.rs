@@ -52,6 +52,8 @@ pub struct Hub {
     appliers: Mutex<HashMap<WorkspaceId, Applier>>,
     link_keys: LinkKeys,
     mail_pool: OnceLock<Pool>,
+    /// How often forms were sent from where.
+    pub(crate) form_limits: crate::forms::Limits,
 }
 
 impl Hub {
@@ -60,6 +62,7 @@ impl Hub {
             store,
             link_keys: LinkKeys::new(&settings.master_key),
             mail_pool: OnceLock::new(),
+            form_limits: crate::forms::Limits::default(),
             settings,
             started_at: clock.now(),
             clock,

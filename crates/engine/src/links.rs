@@ -108,6 +108,26 @@ impl LinkKeys {
         })
     }
 
+    /// A token for what is no link of a campaign: `space` keeps those of different meaning apart.
+    pub(crate) fn sign(&self, space: &str, body: &[u8]) -> String {
+        let signature = hmac(&hmac(&self.links, space.as_bytes()), body);
+        let mut bytes = body.to_vec();
+        bytes.extend(&signature[..SIGNATURE]);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// What a token of this space carries; `None` for anything we did not sign.
+    pub(crate) fn unsign(&self, space: &str, token: &str) -> Option<Vec<u8>> {
+        if token.len() > 512 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let at = bytes.len().checked_sub(SIGNATURE)?;
+        let (body, signature) = bytes.split_at(at);
+        let expected = hmac(&hmac(&self.links, space.as_bytes()), body);
+        bool::from(expected[..SIGNATURE].ct_eq(signature)).then(|| body.to_vec())
+    }
+
     /// The local part of a delivery's own return path: where a bounce of it comes back to. At most
     /// 64 octets, in lower case, because some servers fold it.
     pub fn return_path(&self, workspace: u32, campaign: u32, customer: CustomerId) -> String {
@@ -219,6 +239,17 @@ mod tests {
         }
         assert_eq!(LinkKeys::new(&[8; 32]).read(&token), None);
         assert_eq!(keys().read("https://evil.example"), None);
+    }
+
+    #[test]
+    fn a_token_of_one_space_opens_no_other() {
+        let token = keys().sign("form", b"body");
+        assert_eq!(keys().unsign("form", &token).as_deref(), Some(&b"body"[..]));
+        assert_eq!(keys().unsign("sign-up", &token), None);
+        assert_eq!(LinkKeys::new(&[8; 32]).unsign("form", &token), None);
+        for strange in ["", "x", "%%%", &token[1..]] {
+            assert_eq!(keys().unsign("form", strange), None, "{strange}");
+        }
     }
 
     #[test]

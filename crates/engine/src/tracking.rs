@@ -2,13 +2,33 @@
 
 use tidings_domain::CustomerId;
 use tidings_domain::change::{Change, CustomerRef};
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_store::campaigns::Campaign;
 use tidings_store::deliveries::{DeliveryKey, Reaction};
 
 use crate::links::{Link, Purpose};
+use crate::pages::{self, Words};
 use crate::{Ctx, Error, Hub, Result, changes};
 use std::sync::Arc;
+
+/// Who follows a link, as far as the request says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visitor {
+    pub ip: Option<std::net::IpAddr>,
+    pub user_agent: Option<String>,
+}
+
+impl Visitor {
+    /// What is kept of the visitor beside what they said.
+    pub fn proof(&self, via: Via) -> Proof {
+        let user_agent = self
+            .user_agent
+            .as_ref()
+            .map(|text| text.chars().filter(|c| !c.is_control()).take(400).collect::<String>());
+        let ip = self.ip.map(|ip| ip.to_canonical().to_string());
+        Proof { via, text_version: None, ip, user_agent }
+    }
+}
 
 /// A signed link that was followed, with its campaign.
 struct Followed {
@@ -66,28 +86,38 @@ pub async fn click(hub: &Arc<Hub>, token: &str) -> Result<String> {
     Ok(url)
 }
 
-/// Who an unsubscribe link is for: the workspace's name, for the page that asks.
-pub async fn unsubscribe_page(hub: &Arc<Hub>, token: &str) -> Result<String> {
+/// The words of the page that asks, in the reader's language.
+pub async fn unsubscribe_page(hub: &Arc<Hub>, token: &str, accept: Option<&str>) -> Result<Words> {
     let link = unsubscribe_link(hub, token)?;
-    Ok(follow(hub, &link).await?.ctx.workspace.row.name.clone())
+    pages::words(&follow(hub, &link).await?.ctx, accept).await
+}
+
+/// Whose an unsubscribe link is; it opens the preference page too.
+pub(crate) async fn link_holder(hub: &Arc<Hub>, token: &str) -> Result<(Ctx, CustomerId)> {
+    let link = unsubscribe_link(hub, token)?;
+    let ctx = follow(hub, &link).await?.ctx;
+    let customer = ctx.workspace.customer(CustomerRef::Id(link.customer)).await?;
+    let gone = || Error::NotFound("this link".to_owned());
+    Ok((ctx, customer.ok_or_else(gone)?.id))
 }
 
 /// Takes consent for e-mail back. What is planned and has not begun is called off in the same
 /// transaction.
-pub async fn unsubscribe(hub: &Arc<Hub>, token: &str, source: &str) -> Result<()> {
+pub async fn unsubscribe(hub: &Arc<Hub>, token: &str, source: &str, proof: Proof) -> Result<()> {
     let link = unsubscribe_link(hub, token)?;
     let followed = follow(hub, &link).await?;
-    withdraw(&followed.ctx, link.customer, source).await?;
+    withdraw(&followed.ctx, link.customer, source, proof).await?;
     react(&followed, Reaction::Unsubscribed, serde_json::json!({"source": source})).await
 }
 
-async fn withdraw(ctx: &Ctx, customer: CustomerId, source: &str) -> Result<()> {
+async fn withdraw(ctx: &Ctx, customer: CustomerId, source: &str, proof: Proof) -> Result<()> {
     let change = Change::ChangeConsent {
         customer: CustomerRef::Id(customer),
         channel: Channel::Email,
         topic: String::new(),
         state: ConsentState::Withdrawn,
         source: source.to_owned(),
+        proof,
     };
     changes::apply_one(ctx, change).await.map(|_| ())
 }

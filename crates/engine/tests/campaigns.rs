@@ -5,6 +5,7 @@ mod common;
 use common::{Engine, Sending};
 use serde_json::json;
 use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass};
+use tidings_domain::consent::{Proof, Via};
 use tidings_engine::{campaigns, tracking};
 use tidings_testkit::mail_sink::{Action, Script};
 
@@ -120,7 +121,8 @@ async fn clicks_and_unsubscribes_come_back(engine: Engine) {
     assert_eq!(url, "https://shop.example/?a=1&b=2");
     tracking::open(&sending.ctx.hub, &token("/t/o/")).await.unwrap();
     assert!(tracking::click(&sending.ctx.hub, &token("/t/o/")).await.is_err());
-    tracking::unsubscribe(&sending.ctx.hub, &token("/t/u/"), "link").await.unwrap();
+    let proof = Proof::by(Via::UnsubscribeLink);
+    tracking::unsubscribe(&sending.ctx.hub, &token("/t/u/"), "link", proof).await.unwrap();
 
     let counts = campaigns::progress(&sending.ctx, id).await.unwrap().counts;
     assert_eq!((counts.opened, counts.clicked, counts.unsubscribed), (1, 1, 1));

@@ -32,6 +32,8 @@ pub struct CampaignDraft {
     pub template: TemplateId,
     pub sender: Sender,
     pub class: MessageClass,
+    /// What it is about; only customers who want that get it.
+    pub topic: Option<String>,
     pub scheduled_at: Option<Timestamp>,
     /// What is added to the links of its mails, by name.
     pub link_parameters: Vec<(String, String)>,
@@ -48,6 +50,8 @@ pub struct Campaign {
     pub template_version: i32,
     pub sender: Sender,
     pub class: MessageClass,
+    /// The name of the topic it is about.
+    pub topic: Option<String>,
     pub state: CampaignState,
     pub scheduled_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
@@ -91,10 +95,11 @@ static ADD: Sql = Sql::reference(
     "add_campaign",
     "insert into {s}campaigns
        (number, id, name, segment_number, template_number, template_version, sender_name,
-        sender_address, reply_to, class, state, scheduled_at, created_at, link_parameters)
+        sender_address, reply_to, class, state, scheduled_at, created_at, link_parameters,
+        topic)
      select coalesce((select max(number) from {s}campaigns), 0) + 1, ?1, ?2,
             (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
-            ?9, ?10, ?11
+            ?9, ?10, ?11, ?12
      from {s}templates t where t.id = ?4
      returning number",
 );
@@ -106,7 +111,7 @@ static CHANGE: Sql = Sql::reference(
        segment_number = (select number from {s}segments where id = ?3),
        template_number = (select number from {s}templates where id = ?4),
        sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9,
-       link_parameters = ?10
+       link_parameters = ?10, topic = ?11
      where id = ?1 and state = 0",
 );
 static LIST: Sql = Sql::reference(
@@ -114,7 +119,7 @@ static LIST: Sql = Sql::reference(
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
             c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters
+            c.link_parameters, c.topic
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -125,7 +130,7 @@ static GET: Sql = Sql::reference(
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
             c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters
+            c.link_parameters, c.topic
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -136,7 +141,7 @@ static GET_BY_NUMBER: Sql = Sql::reference(
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
             c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters
+            c.link_parameters, c.topic
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -157,6 +162,12 @@ static BEGIN: Sql = Sql::reference(
 );
 static STATE: Sql =
     Sql::reference("campaign_state", "select state from {s}campaigns where number = ?1");
+static TOPIC: Sql =
+    Sql::reference("campaign_topic", "select topic from {s}campaigns where number = ?1");
+static TOPIC_THERE: Sql = Sql::reference(
+    "topic_there",
+    "select number from {s}topics where channel = 1 and name = ?1 and archived_at is null",
+);
 static PAUSE: Sql = Sql::reference(
     "pause_campaign",
     "update {s}campaigns set paused_from = state, state = 4
@@ -254,6 +265,8 @@ pub(crate) static SQL: &[&Sql] = &[
     &LAUNCH,
     &BEGIN,
     &STATE,
+    &TOPIC,
+    &TOPIC_THERE,
     &PAUSE,
     &RESUME,
     &CANCEL,
@@ -293,6 +306,7 @@ fn campaign(row: &Row) -> Result<Campaign> {
         finished_at: row.opt_time(17)?,
         created_at: row.time(18)?,
         link_parameters: parameters(&row.text(19)?)?,
+        topic: row.opt_text(20)?,
     })
 }
 
@@ -328,6 +342,19 @@ pub(crate) async fn state_of(tx: &mut Tx, number: i32) -> Result<CampaignState> 
     let row = row.ok_or_else(|| Error::NotFound(format!("campaign {number}")))?;
     CampaignState::from_number(row.small(0)?)
         .ok_or_else(|| Error::Corrupt("a campaign's state is unknown".into()))
+}
+
+pub(crate) async fn topic_of(tx: &mut Tx, number: i32) -> Result<Option<String>> {
+    let row = tx.first(&TOPIC, crate::params![number]).await?;
+    row.map_or(Ok(None), |row| row.opt_text(0))
+}
+
+async fn check_topic(tx: &mut Tx, topic: Option<&str>) -> Result<()> {
+    let Some(topic) = topic else { return Ok(()) };
+    match tx.first(&TOPIC_THERE, crate::params![topic]).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotFound(format!("the e-mail topic {topic}"))),
+    }
 }
 
 /// The name under which a shard's job is kept.
@@ -383,6 +410,7 @@ impl Workspace {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 check_segment(tx, draft.segment).await?;
+                check_topic(tx, draft.topic.as_deref()).await?;
                 let params = crate::params![
                     id,
                     &draft.name,
@@ -394,7 +422,8 @@ impl Workspace {
                     draft.class.number(),
                     draft.scheduled_at,
                     at,
-                    parameters_text(&draft.link_parameters)
+                    parameters_text(&draft.link_parameters),
+                    draft.topic.clone()
                 ];
                 match tx.first(&ADD, params).await? {
                     Some(_) => Ok(id),
@@ -410,6 +439,7 @@ impl Workspace {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 check_segment(tx, draft.segment).await?;
+                check_topic(tx, draft.topic.as_deref()).await?;
                 let params = crate::params![
                     id,
                     &draft.name,
@@ -420,7 +450,8 @@ impl Workspace {
                     draft.sender.reply_to.clone(),
                     draft.class.number(),
                     draft.scheduled_at,
-                    parameters_text(&draft.link_parameters)
+                    parameters_text(&draft.link_parameters),
+                    draft.topic.clone()
                 ];
                 Ok(tx.execute(&CHANGE, params).await? > 0)
             })

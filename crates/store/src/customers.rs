@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 use tidings_domain::change::CustomerRef;
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Via};
 use tidings_domain::schema::Schema;
 use tidings_domain::value::Value;
 use tidings_domain::{
@@ -83,6 +83,9 @@ pub struct Consent {
     pub state: ConsentState,
     pub at: Timestamp,
     pub source: String,
+    pub via: Via,
+    /// Which version of the topic's text the customer was shown.
+    pub text_version: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -182,7 +185,7 @@ static GROUPS: Sql = Sql::bucket(
 );
 static CONSENTS: Sql = Sql::bucket(
     "consents_of",
-    "select channel, topic, state, at, source from {s}consents
+    "select channel, topic, state, at, source, via, text_version from {s}consents
      where bucket = ?1 and customer_id = ?2 order by channel, topic",
 );
 static SEGMENTS: Sql = Sql::bucket(
@@ -196,6 +199,11 @@ static SUPPRESSION: Sql = Sql::identity(
     "select reason, at from {s}suppressions
      where ibucket = ?1 and channel = ?2 and address = ?3",
 );
+static SUPPRESSED_HASH: Sql = Sql::identity(
+    "suppressed_hash_of",
+    "select reason, at from {s}suppressed_hashes
+     where ibucket = ?1 and channel = ?2 and hash = ?3",
+);
 static EVENTS: Sql = Sql::bucket(
     "events_of",
     "select e.id, n.name, e.at, e.properties, c.id, c.name, e.delivery_id
@@ -207,7 +215,8 @@ static EVENTS: Sql = Sql::bucket(
      order by e.at desc, e.id desc limit ?6",
 );
 
-pub(crate) static SQL: &[&Sql] = &[&TAGS, &GROUPS, &CONSENTS, &SEGMENTS, &SUPPRESSION, &EVENTS];
+pub(crate) static SQL: &[&Sql] =
+    &[&TAGS, &GROUPS, &CONSENTS, &SEGMENTS, &SUPPRESSION, &SUPPRESSED_HASH, &EVENTS];
 
 /// A page of the customers `c` who meet a condition with so many parameters; two follow, the system
 /// id that the page starts after and its length. System ids are the one order that all layouts have
@@ -389,6 +398,8 @@ fn consent(row: &Row) -> Result<Consent> {
         state: ConsentState::parse(&row.text(2)?).ok_or_else(corrupt)?,
         at: row.time(3)?,
         source: row.text(4)?,
+        via: Via::parse(&row.text(5)?).unwrap_or(Via::Earlier),
+        text_version: if row.is_null(6) { None } else { Some(row.small(6)?) },
     })
 }
 
@@ -411,6 +422,12 @@ async fn suppression(tx: &mut Tx, email: &str) -> Result<Option<(String, Timesta
     use tidings_domain::change::IdentityKind;
     let bucket = tidings_domain::identity_bucket(IdentityKind::Email, email);
     let params = crate::params![bucket, Channel::Email.number(), email];
-    let row = tx.first(&SUPPRESSION, params).await?;
+    let mut row = tx.first(&SUPPRESSION, params).await?;
+    if row.is_none() {
+        let hash = crate::suppressions::hash_of(email);
+        let bucket = tidings_domain::bucket::keyed_bucket(Channel::Email.name(), &hash);
+        let params = crate::params![bucket, Channel::Email.number(), hash];
+        row = tx.first(&SUPPRESSED_HASH, params).await?;
+    }
     row.map(|row| Ok((row.text(0)?, row.time(1)?))).transpose()
 }

@@ -11,20 +11,21 @@ use tidings_domain::campaign::{
     CampaignState, DeliveryState, MessageClass, Reachability, SkipReason, may_message,
 };
 use tidings_domain::change::{Identity, IdentityKind};
-use tidings_domain::consent::{Channel, SuppressionReason};
+use tidings_domain::consent::{Channel, ConsentState, Said, SuppressionReason};
 use tidings_domain::schema::Schema;
 use tidings_domain::{
     CampaignId, CustomerId, DeliveryId, EventId, Timestamp, bucket_of, identity_bucket,
 };
 
 use crate::bulk::{Column, ColumnType, OnConflict, column, insert_many, select_many, update_many};
-use crate::campaigns::{Shard, state_of};
+use crate::campaigns::{Shard, state_of, topic_of};
 use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::changes::{DeliveryEvent, record_delivery_events};
 use crate::customers::{Customer, Page, load_customers};
 use crate::engines::{Priority, Tx};
 use crate::jobs::{self, Job};
 use crate::sql::{Dialect, Param, Row, Sql};
+use crate::suppressions::{hash_join, suppressed};
 use crate::workspace::Workspace;
 use crate::{Error, Result};
 
@@ -208,56 +209,67 @@ fn buckets(dialect: Dialect, shard: &Shard) -> (i64, i64) {
     }
 }
 
+/// A customer of an audience, and how they can be reached.
+struct Person {
+    customer: CustomerId,
+    address: Option<String>,
+    consent: bool,
+}
+
+/// What a customer said of e-mail and of the campaign's topic: two columns, and the joins that give
+/// them, for customers `c`. The parameter is the topic's.
+fn said(topic: Option<usize>) -> (&'static str, String) {
+    let join = |alias: &str, topic: &str| {
+        format!(
+            "left join {{s}}consents {alias} on {alias}.bucket = c.bucket \
+               and {alias}.customer_id = c.id and {alias}.channel = 1 and {alias}.topic = {topic} "
+        )
+    };
+    let channel = join("n", "''");
+    match topic {
+        None => ("n.state, null", channel),
+        Some(at) => ("n.state, p.state", channel + &join("p", &format!("?{at}"))),
+    }
+}
+
+/// Whether what stands in those two columns lets a marketing message go.
+fn allowed(row: &Row, at: usize) -> Result<bool> {
+    let state = |at| Ok::<_, Error>(row.opt_text(at)?.as_deref().and_then(ConsentState::parse));
+    Ok(Said { channel: state(at)?, topic: state(at + 1)? }.allows())
+}
+
 /// Who of a slice is in the audience, and how they can be reached.
 async fn slice_customers(
     tx: &mut Tx,
-    condition: &str,
-    params: &[Param],
+    (condition, params): (&str, &[Param]),
+    topic: Option<String>,
     from: i64,
     to: i64,
-) -> Result<Vec<(CustomerId, Option<String>, bool)>> {
+) -> Result<Vec<Person>> {
     let mut params = params.to_vec();
     let next = params.len() + 1;
     params.push(from.into());
     params.push(to.into());
+    let topic = topic.map(|topic| {
+        params.push(topic.into());
+        params.len()
+    });
     let slice = match tx.dialect() {
         Dialect::Sqlite => "c.system_id",
         Dialect::Postgres => "c.bucket",
     };
+    let (states, joins) = said(topic);
     let text = format!(
-        "select c.id, c.email, coalesce(n.state = 'granted', false) from {{s}}customers c \
-         left join {{s}}consents n on n.bucket = c.bucket and n.customer_id = c.id \
-           and n.channel = 1 and n.topic = '' \
+        "select c.id, c.email, {states} from {{s}}customers c {joins} \
          where {slice} >= ?{next} and {slice} < ?{} and ({condition}) order by c.id",
         next + 1
     );
     let rows = tx.query_once(&text, &params).await?;
-    rows.iter().map(|row| Ok((CustomerId(row.uuid(0)?), row.opt_text(1)?, row.bool(2)?))).collect()
-}
-
-const SUPPRESSION_KEY: [Column<'static>; 3] = [
-    column("ibucket", ColumnType::SmallInt),
-    column("channel", ColumnType::SmallInt),
-    column("address", ColumnType::Text),
-];
-
-/// Which of these addresses are suppressed, and why.
-async fn suppressed(tx: &mut Tx, addresses: &[&String]) -> Result<HashMap<String, String>> {
-    let mut keys: Vec<Vec<Param>> = addresses
-        .iter()
-        .map(|address| {
-            vec![
-                identity_bucket(IdentityKind::Email, address).into(),
-                Channel::Email.number().into(),
-                (*address).into(),
-            ]
-        })
-        .collect();
-    sort_rows(&mut keys);
-    keys.dedup();
-    let wanted = "t.address, t.reason";
-    let rows = select_many(tx, "suppressions", wanted, &SUPPRESSION_KEY, &keys, "").await?;
-    rows.iter().map(|row| Ok((row.text(0)?, row.text(1)?))).collect()
+    let person = |row: &Row| {
+        let customer = CustomerId(row.uuid(0)?);
+        Ok(Person { customer, address: row.opt_text(1)?, consent: allowed(row, 2)? })
+    };
+    rows.iter().map(person).collect()
 }
 
 /// Freezes one slice: every customer of the audience gets a delivery, due or skipped with a reason.
@@ -265,13 +277,13 @@ async fn freeze_slice(
     tx: &mut Tx,
     campaign: i32,
     class: MessageClass,
-    people: Vec<(CustomerId, Option<String>, bool)>,
+    people: Vec<Person>,
     at: Timestamp,
 ) -> Result<()> {
-    let addresses: Vec<&String> = people.iter().filter_map(|(_, mail, _)| mail.as_ref()).collect();
+    let addresses: Vec<&String> = people.iter().filter_map(|one| one.address.as_ref()).collect();
     let suppressed = suppressed(tx, &addresses).await?;
     let mut rows: Vec<Vec<Param>> = Vec::with_capacity(people.len());
-    for (customer, address, consent) in people {
+    for Person { customer, address, consent } in people {
         let reason = address.as_ref().and_then(|address| suppressed.get(address));
         let hard_bounced = reason.is_some_and(|r| r == SuppressionReason::HardBounce.name());
         let verdict = may_message(
@@ -407,10 +419,7 @@ pub(crate) async fn suppress(
         at
     ];
     let added = tx.execute(&SUPPRESS, params).await? > 0;
-    let skip = match reason {
-        SuppressionReason::HardBounce => SkipReason::HardBounced,
-        _ => SkipReason::Suppressed,
-    };
+    let skip = skip_reason(reason.name());
     tx.execute(&CALL_OFF_ADDRESS, crate::params![address, skip.name(), at]).await?;
     Ok(added)
 }
@@ -431,8 +440,10 @@ async fn start(
     if !matches!(state, CampaignState::Preparing | CampaignState::Sending) {
         return Ok(HashSet::new());
     }
+    let silent = skip_suppressed(tx, campaign, starting, at).await?;
     let mut rows: Vec<Vec<Param>> = starting
         .iter()
+        .filter(|one| !silent.contains(&one.customer))
         .map(|one| {
             let mut row = key(campaign, one.customer);
             row.push(DeliveryState::Started.number().into());
@@ -458,6 +469,49 @@ async fn start(
     let started: HashSet<CustomerId> =
         started.iter().map(|row| row.uuid(0).map(CustomerId)).collect::<Result<_>>()?;
     Ok(started)
+}
+
+/// Skips the messages whose address is suppressed as it stands now, which may be another than when
+/// the audience was frozen; gives whose they are.
+async fn skip_suppressed(
+    tx: &mut Tx,
+    campaign: i32,
+    starting: &[Starting],
+    at: Timestamp,
+) -> Result<HashSet<CustomerId>> {
+    let addresses: Vec<&String> = starting.iter().map(|one| &one.address).collect();
+    let reasons = suppressed(tx, &addresses).await?;
+    let mut silent = HashSet::new();
+    let mut rows: Vec<Vec<Param>> = Vec::new();
+    for one in starting {
+        let Some(reason) = reasons.get(&one.address) else { continue };
+        let mut row = key(campaign, one.customer);
+        row.push(DeliveryState::Skipped.number().into());
+        row.push(skip_reason(reason).name().into());
+        row.push(at.into());
+        rows.push(row);
+        silent.insert(one.customer);
+    }
+    if rows.is_empty() {
+        return Ok(silent);
+    }
+    sort_rows(&mut rows);
+    let set = [
+        column("state", ColumnType::SmallInt),
+        column("reason", ColumnType::Text),
+        column("finished_at", ColumnType::BigInt),
+    ];
+    update_many(tx, "deliveries", &KEY, &set, &rows, "t.state = 0", "").await?;
+    Ok(silent)
+}
+
+/// What a suppression of this reason means for a message.
+fn skip_reason(reason: &str) -> SkipReason {
+    if reason == SuppressionReason::HardBounce.name() {
+        SkipReason::HardBounced
+    } else {
+        SkipReason::Suppressed
+    }
 }
 
 static MARK_OPENED: Sql = Sql::bucket(
@@ -526,8 +580,9 @@ impl Workspace {
                     // The campaign was cancelled, which leaves nothing to freeze.
                     return Ok(Shard { next: shard.high, ..shard });
                 }
-                let people =
-                    slice_customers(tx, &condition.0, &condition.1, shard.next, to).await?;
+                let topic = topic_of(tx, campaign).await?;
+                let audience = (condition.0.as_str(), condition.1.as_slice());
+                let people = slice_customers(tx, audience, topic, shard.next, to).await?;
                 freeze_slice(tx, campaign, class, people, at).await?;
                 Ok(Shard { next: to, ..shard })
             })
@@ -770,32 +825,37 @@ impl Workspace {
     pub async fn review_audience(
         &self,
         class: MessageClass,
+        topic: Option<String>,
         condition: (String, Vec<Param>),
     ) -> Result<Review> {
         self.read(move |tx| {
             Box::pin(async move {
+                let (condition, mut params) = condition;
+                let topic = topic.map(|topic| {
+                    params.push(topic.into());
+                    params.len()
+                });
+                let (states, joins) = said(topic);
+                let (reason, by_hash) = hash_join(tx).await?;
                 let text = format!(
-                    "select s.reason, coalesce(n.state = 'granted', false), c.email is not null, \
-                       count(*) from {{s}}customers c \
-                     left join {{s}}consents n on n.bucket = c.bucket and n.customer_id = c.id \
-                       and n.channel = 1 and n.topic = '' \
+                    "select {reason}, c.email is not null, count(*), {states} \
+                     from {{s}}customers c {joins} \
                      left join {{s}}suppressions s on s.channel = 1 and s.address = c.email \
-                     where ({}) group by 1, 2, 3",
-                    condition.0
+                     {by_hash} where ({condition}) group by 1, 2, 4, 5"
                 );
                 let mut review = Review::default();
-                for row in tx.query_once(&text, &condition.1).await? {
+                for row in tx.query_once(&text, &params).await? {
                     let reason = row.opt_text(0)?;
                     let hard_bounced = reason.as_deref() == Some("hard_bounce");
-                    let count = row.int(3)?;
+                    let count = row.int(2)?;
                     let verdict = may_message(
                         class,
                         Reachability {
                             erased: false,
-                            has_address: row.bool(2)?,
+                            has_address: row.bool(1)?,
                             suppressed: reason.is_some() && !hard_bounced,
                             hard_bounced,
-                            consent: row.bool(1)?,
+                            consent: allowed(&row, 3)?,
                         },
                     );
                     review.audience += count;

@@ -36,6 +36,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0003_content.sql"),
         postgres: include_str!("migrations/postgres/0003_content.sql"),
     },
+    Migration {
+        number: 4,
+        name: "consent",
+        sqlite: include_str!("migrations/sqlite/0004_consent.sql"),
+        postgres: include_str!("migrations/postgres/0004_consent.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

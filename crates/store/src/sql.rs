@@ -135,7 +135,10 @@ id_params!(
     JobId,
     NodeId,
     UserId,
-    TokenId
+    TokenId,
+    TopicId,
+    FormId,
+    SignUpId
 );
 
 /// Builds a parameter list from values of different types.

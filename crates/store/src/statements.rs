@@ -9,8 +9,10 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::archive::SQL);
     all.extend(crate::blocks::SQL);
     all.extend(crate::campaigns::SQL);
+    all.extend(crate::consents::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQL);
+    all.extend(crate::forms::SQL);
     all.extend(crate::groups::SQL);
     all.extend(crate::idempotency::SQL);
     all.extend(crate::images::SQL);
@@ -19,11 +21,14 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::mailbox::SQL);
     all.extend(crate::memberships::SQL);
     all.extend(crate::overview::SQL);
+    all.extend(crate::personal::SQL);
+    all.extend(crate::public_pages::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::search::SQL);
     all.extend(crate::segments::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
+    all.extend(crate::topics::SQL);
     all
 }
 

@@ -69,6 +69,10 @@ pub struct CampaignInput {
     pub template_id: Uuid,
     pub sender: Sender,
     pub class: Class,
+    /// The name of an e-mail topic that it is about: then it goes to those who want that topic.
+    #[serde(default)]
+    #[schema(example = "offers")]
+    pub topic: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub scheduled_at: Option<Timestamp>,
@@ -120,6 +124,7 @@ pub struct Campaign {
     pub template: UsedTemplate,
     pub sender: Sender,
     pub class: Class,
+    pub topic: Option<String>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub scheduled_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -305,6 +310,7 @@ pub(crate) fn campaign(progress: Progress) -> Campaign {
             MessageClass::Marketing => Class::Marketing,
             MessageClass::Transactional => Class::Transactional,
         },
+        topic: stored.topic,
         scheduled_at: stored.scheduled_at,
         started_at: stored.started_at,
         finished_at: stored.finished_at,
@@ -344,6 +350,7 @@ fn draft(body: CampaignInput) -> CampaignDraft {
         template: TemplateId(body.template_id),
         sender: body.sender.into(),
         class: body.class.into(),
+        topic: body.topic.filter(|topic| !topic.is_empty()),
         scheduled_at: body.scheduled_at,
         link_parameters: body.link_parameters.into_iter().collect(),
     }

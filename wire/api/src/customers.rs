@@ -67,6 +67,11 @@ pub struct ConsentMark {
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     pub source: String,
+    /// `api`, `import`, `console`, `form`, `preference_page`, `unsubscribe_link` or `earlier`.
+    #[schema(example = "form")]
+    pub via: &'static str,
+    /// Which version of the topic's text the customer was shown.
+    pub text_version: Option<i32>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,7 +132,7 @@ pub fn summary(listed: Listed) -> CustomerSummary {
     }
 }
 
-fn profile(profile: Profile) -> CustomerProfile {
+pub(crate) fn profile(profile: Profile) -> CustomerProfile {
     let extra = match &profile.customer.extra {
         Json_::Null => Json_::Object(Map::new()),
         extra => extra.clone(),
@@ -138,6 +143,8 @@ fn profile(profile: Profile) -> CustomerProfile {
         state: consent.state.into(),
         at: consent.at,
         source: consent.source,
+        via: consent.via.name(),
+        text_version: consent.text_version,
     });
     let segments = profile.segments.into_iter().map(|segment| SegmentMark {
         id: segment.id.0,
@@ -154,7 +161,7 @@ fn profile(profile: Profile) -> CustomerProfile {
     }
 }
 
-fn timeline_event(event: Event) -> TimelineEvent {
+pub(crate) fn timeline_event(event: Event) -> TimelineEvent {
     let properties = match event.properties {
         Json_::Null => Json_::Object(Map::new()),
         properties => properties,

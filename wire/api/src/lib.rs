@@ -7,10 +7,12 @@ mod attributes;
 mod blocks;
 mod call;
 mod campaigns;
+mod consents;
 mod customers;
 mod docs;
 mod errors;
 mod events;
+mod forms;
 mod groups;
 mod idempotency;
 mod images;
@@ -22,12 +24,14 @@ mod marks;
 mod openapi;
 mod overview;
 mod paging;
+mod personal;
 mod segments;
 mod session;
 mod suppressions;
 mod tables;
 mod templates;
 mod tokens;
+mod topics;
 mod translate;
 mod users;
 
@@ -61,16 +65,27 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(session::show, session::sign_in, session::sign_out))
         .routes(routes!(overview::show))
         .routes(routes!(customers::list, customers::upsert).layer(many()))
-        .routes(routes!(customers::show))
+        .routes(routes!(customers::show, personal::erase))
+        .routes(routes!(personal::export))
+        .routes(routes!(personal::readmit))
         .routes(routes!(customers::events))
         .routes(routes!(customers::records))
         .routes(routes!(marks::put_tag, marks::remove_tag))
         .routes(routes!(marks::put_group, marks::remove_group))
-        .routes(routes!(marks::put_consent))
+        .routes(routes!(consents::history))
+        .routes(routes!(consents::record))
         .routes(routes!(events::record).layer(many()))
         .routes(routes!(groups::list, groups::create))
         .routes(routes!(suppressions::list, suppressions::add))
         .routes(routes!(suppressions::remove))
+        .routes(routes!(suppressions::import))
+        .routes(routes!(suppressions::hashes))
+        .routes(routes!(topics::list, topics::create))
+        .routes(routes!(topics::change))
+        .routes(routes!(topics::versions))
+        .routes(routes!(forms::list, forms::create))
+        .routes(routes!(forms::show, forms::change))
+        .routes(routes!(forms::show_pages, forms::change_pages))
         .routes(routes!(attributes::list, attributes::create))
         .routes(routes!(attributes::rename, attributes::remove))
         .routes(routes!(tables::list, tables::create))
@@ -139,6 +154,20 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .with_state(api)
         .merge(docs::router())
+}
+
+/// The customer that a text names, as a path does: an id, or `external_id:…`, `email:…`, `phone:…`
+/// or `system_id:…`. For commands.
+pub fn customer_ref(text: &str) -> Option<tidings_domain::change::CustomerRef> {
+    translate::path_ref(text).ok()
+}
+
+/// Everything that is known of one person. For commands.
+pub async fn personal_data(
+    ctx: &tidings_engine::Ctx,
+    reference: tidings_domain::change::CustomerRef,
+) -> tidings_engine::Result<impl serde::Serialize> {
+    personal::gather(ctx, reference).await
 }
 
 /// The OpenAPI document.

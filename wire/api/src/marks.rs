@@ -1,18 +1,17 @@
-//! `/v1/customers/{ref}/tags`, `…/groups`, `…/consents`: marks on one customer.
+//! `/v1/customers/{ref}/tags` and `…/groups`: marks on one customer.
 
 use axum::Json;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, Outcome};
-use tidings_domain::consent::Channel;
 use tidings_engine::{Ctx, changes};
 use utoipa::ToSchema;
 
 use crate::call::{Call, WriteCustomers};
 use crate::errors::{Problem, Result};
-use crate::input::{Input, OptionalInput, Path};
-use crate::translate::{Consent, SOURCE, path_ref};
+use crate::input::{OptionalInput, Path};
+use crate::translate::path_ref;
 
 /// What became of a mark.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,16 +28,7 @@ pub struct TagInput {
     pub until: Option<Timestamp>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConsentInput {
-    pub state: Consent,
-    /// Where the customer said so.
-    #[schema(example = "newsletter form")]
-    pub source: Option<String>,
-}
-
-async fn put(ctx: &Ctx, change: Change) -> Result<Json<MarkDone>> {
+pub(crate) async fn put(ctx: &Ctx, change: Change) -> Result<Json<MarkDone>> {
     Ok(Json(MarkDone { outcome: apply(ctx, change).await?.name() }))
 }
 
@@ -107,33 +97,4 @@ pub async fn remove_group(
     Path((reference, group)): Path<(String, String)>,
 ) -> Result<StatusCode> {
     take(&call.ctx, Change::RemoveGroupMember { customer: path_ref(&reference)?, group }).await
-}
-
-/// Write down what a customer said about a channel. What is planned and has not begun is called
-/// off where consent is withdrawn.
-#[utoipa::path(put, path = "/v1/customers/{ref}/consents/{channel}",
-    tag = "Consents and suppressions",
-    security(("token" = ["customers:write"])),
-    params(("ref" = String, Path), ("channel" = String, Path, example = "email")),
-    request_body = ConsentInput,
-    responses((status = 200, body = MarkDone)))]
-pub async fn put_consent(
-    call: Call<WriteCustomers>,
-    Path((reference, channel)): Path<(String, String)>,
-    Input(body): Input<ConsentInput>,
-) -> Result<Json<MarkDone>> {
-    let channel = Channel::parse(&channel).ok_or_else(|| Problem::not_found("the channel"))?;
-    let source = body.source.unwrap_or_else(|| SOURCE.to_owned());
-    if source.len() > 256 || source.chars().any(char::is_control) {
-        let message = "expected a text of at most 256 characters";
-        return Err(Problem::field("source", "invalid_value", message));
-    }
-    let change = Change::ChangeConsent {
-        customer: path_ref(&reference)?,
-        channel,
-        topic: String::new(),
-        state: body.state.into(),
-        source,
-    };
-    put(&call.ctx, change).await
 }

@@ -29,6 +29,25 @@ pub enum Reason {
     Complaint,
 }
 
+impl From<Channel> for StoredChannel {
+    fn from(channel: Channel) -> StoredChannel {
+        match channel {
+            Channel::Email => StoredChannel::Email,
+            Channel::Sms => StoredChannel::Sms,
+        }
+    }
+}
+
+impl From<Reason> for SuppressionReason {
+    fn from(reason: Reason) -> SuppressionReason {
+        match reason {
+            Reason::Manual => SuppressionReason::Manual,
+            Reason::HardBounce => SuppressionReason::HardBounce,
+            Reason::Complaint => SuppressionReason::Complaint,
+        }
+    }
+}
+
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Suppression {
     pub channel: &'static str,
@@ -80,20 +99,94 @@ pub async fn add(
     call: Call<WriteCustomers>,
     Input(body): Input<SuppressionInput>,
 ) -> Result<(StatusCode, Json<Suppression>)> {
-    let channel = match body.channel {
-        Channel::Email => StoredChannel::Email,
-        Channel::Sms => StoredChannel::Sms,
-    };
-    let reason = match body.reason {
-        Reason::Manual => SuppressionReason::Manual,
-        Reason::HardBounce => SuppressionReason::HardBounce,
-        Reason::Complaint => SuppressionReason::Complaint,
-    };
+    let (channel, reason) = (body.channel.into(), body.reason.into());
     let added = suppressions::add(&call.ctx, channel, &body.address, reason).await?;
     Ok((StatusCode::CREATED, Json(suppression(added))))
 }
 
-/// Lift a suppression.
+/// A list of addresses that are never to be written to.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SuppressionList {
+    pub channel: Channel,
+    /// At most 10,000: addresses, or the SHA-256 of addresses in lower case as 64 hexadecimal
+    /// digits, also mixed.
+    #[schema(example = json!(["ann@example.com"]))]
+    pub entries: Vec<String>,
+    #[serde(default)]
+    pub reason: Reason,
+}
+
+/// What became of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SuppressionListDone {
+    pub added: u64,
+    /// How many were suppressed before, or stood in the list twice.
+    pub known: u64,
+    pub refused: Vec<SuppressionRefused>,
+}
+
+/// An entry that was not taken.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SuppressionRefused {
+    /// Its place in the list, from 0.
+    pub index: usize,
+    pub message: String,
+}
+
+/// A suppressed address of which only the hash is known.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SuppressedHash {
+    pub channel: &'static str,
+    /// SHA-256 of the address in lower case, in hexadecimal.
+    pub hash: String,
+    #[schema(example = "manual")]
+    pub reason: String,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+/// Suppress a list of addresses or of their hashes. What is planned for an address and has not
+/// begun is called off with it; whose a hash is shows when a message is about to go.
+#[utoipa::path(post, path = "/v1/suppressions/import", tag = "Consents and suppressions",
+    request_body = SuppressionList,
+    security(("token" = ["customers:write"])),
+    responses((status = 200, body = SuppressionListDone)))]
+pub async fn import(
+    call: Call<WriteCustomers>,
+    Input(body): Input<SuppressionList>,
+) -> Result<Json<SuppressionListDone>> {
+    let (channel, reason) = (body.channel.into(), body.reason.into());
+    let (done, refused) = suppressions::import(&call.ctx, channel, &body.entries, reason).await?;
+    let refusal =
+        |one: suppressions::Refused| SuppressionRefused { index: one.index, message: one.message };
+    Ok(Json(SuppressionListDone {
+        added: done.added,
+        known: done.known,
+        refused: refused.into_iter().map(refusal).collect(),
+    }))
+}
+
+/// Suppressed addresses of which only the hash is known, by channel and hash.
+#[utoipa::path(get, path = "/v1/suppressions/hashes", tag = "Consents and suppressions",
+    security(("token" = ["customers:read"])),
+    params(Paging),
+    responses((status = 200, body = List<SuppressedHash>)))]
+pub async fn hashes(
+    call: Call<ReadCustomers>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<SuppressedHash>>> {
+    let page = suppressions::hashes(&call.ctx, paging.place()?, paging.limit()?).await?;
+    let hash = |one: suppressions::SuppressedHash| SuppressedHash {
+        channel: one.channel.name(),
+        hash: one.hash,
+        reason: one.reason,
+        at: one.at,
+    };
+    Ok(Json(List::page(page.items.into_iter().map(hash).collect(), page.next)))
+}
+
+/// Lift a suppression, of an address or of a hash.
 #[utoipa::path(delete, path = "/v1/suppressions/{channel}/{address}",
     tag = "Consents and suppressions",
     security(("token" = ["customers:write"])),

@@ -11,7 +11,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mark, Mode, Outcome, RecordEvent,
     UpsertCustomer, UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::MAX_ATTRIBUTES;
 use tidings_domain::{CustomerId, EventId, Timestamp};
 use utoipa::ToSchema;
@@ -155,6 +155,7 @@ pub fn customer(input: CustomerInput, mode: Mode) -> Change {
         topic: String::new(),
         state: state.into(),
         source: SOURCE.to_owned(),
+        proof: Proof::default(),
     };
     let marks = input
         .tags

@@ -1,31 +1,43 @@
-//! What mail readers ask of the hub: pixels, links and the wish to hear no more.
+//! What customers ask of the hub with a browser or a mail reader: pixels, links, the wish to hear
+//! no more or something else, and sign-up forms.
 //!
 //! No cookie, no session, no script: who is meant stands in the signed token.
 
+mod forms;
 mod pages;
+mod preferences;
+mod visitor;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use tidings_domain::consent::Via;
+use tidings_engine::pages::Words;
 use tidings_engine::{Error, Hub, images, tracking};
+
+use visitor::{From, language};
 
 /// A transparent GIF of one dot.
 const DOT: &[u8] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\
 \x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
-/// The routes under `/t`, and pictures under `/i`.
+/// The routes under `/t` and `/f`, and pictures under `/i`.
 pub fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/t/o/{token}", get(open))
         .route("/t/c/{token}", get(click))
         .route("/t/u/{token}", get(ask).post(unsubscribe))
         .route("/i/{workspace}/{file}", get(image))
-        .layer(DefaultBodyLimit::max(4 * 1024))
+        .route("/t/p/{token}", get(preferences::show).post(preferences::save))
+        .route("/t/s/{token}", get(forms::ask).post(forms::confirm))
+        .route("/f/embed.js", get(forms::script))
+        .route("/f/{workspace}/{form}", get(forms::show).post(forms::submit))
+        .layer(DefaultBodyLimit::max(64 * 1024))
         .with_state(hub)
 }
 
@@ -57,23 +69,33 @@ async fn click(State(hub): State<Arc<Hub>>, Path(token): Path<String>) -> Respon
 }
 
 /// Asks before it unsubscribes, because scanners follow every link of a mail.
-async fn ask(State(hub): State<Arc<Hub>>, Path(token): Path<String>) -> Response {
-    match tracking::unsubscribe_page(&hub, &token).await {
-        Ok(name) => page(StatusCode::OK, pages::ask(&name)),
+async fn ask(
+    State(hub): State<Arc<Hub>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    match tracking::unsubscribe_page(&hub, &token, language(&headers)).await {
+        // A token is letters, digits, - and _ alone, or it would not have been read.
+        Ok(words) => page(StatusCode::OK, pages::ask(&words, &format!("/t/p/{token}"))),
         Err(error) => failed(&error),
     }
 }
 
-/// Unsubscribes: the page's button, or the mail reader's own.
+/// Unsubscribes: the page's button, or the mail reader's own (RFC 8058).
 async fn unsubscribe(
     State(hub): State<Arc<Hub>>,
     Path(token): Path<String>,
+    From(visitor): From,
+    headers: HeaderMap,
     body: String,
 ) -> Response {
-    let source = if body.contains("List-Unsubscribe=One-Click") { "one-click" } else { "page" };
-    match tracking::unsubscribe(&hub, &token, source).await {
-        Ok(()) => page(StatusCode::OK, pages::done()),
-        Err(error) => failed(&error),
+    let source = if is_one_click(&body) { "one-click" } else { "page" };
+    let proof = visitor.proof(Via::UnsubscribeLink);
+    let words = tracking::unsubscribe_page(&hub, &token, language(&headers)).await;
+    match (tracking::unsubscribe(&hub, &token, source, proof).await, words) {
+        (Ok(()), Ok(words)) => page(StatusCode::OK, pages::unsubscribed(&words)),
+        (Ok(()), Err(_)) => page(StatusCode::OK, pages::unsubscribed(&Words::plain())),
+        (Err(error), _) => failed(&error),
     }
 }
 
@@ -104,19 +126,26 @@ async fn image(
     }
 }
 
+/// Whether a mail reader asks, without a person who could answer a question. It may send the pair
+/// as a form of either type.
+fn is_one_click(body: &str) -> bool {
+    body.contains("List-Unsubscribe=One-Click")
+        || (body.contains("name=\"List-Unsubscribe\"") && body.contains("One-Click"))
+}
+
 fn failed(error: &Error) -> Response {
     match error {
         Error::NotFound(_) => gone(),
         other => {
-            tracing::warn!(error = %other, "follow a signed link");
-            page(StatusCode::SERVICE_UNAVAILABLE, pages::later())
+            tracing::warn!(error = %other, "answer a public page");
+            page(StatusCode::SERVICE_UNAVAILABLE, pages::later(&Words::plain()))
         }
     }
 }
 
 /// One answer for every token that is not ours.
 fn gone() -> Response {
-    page(StatusCode::NOT_FOUND, pages::gone())
+    page(StatusCode::NOT_FOUND, pages::gone(&Words::plain()))
 }
 
 fn page(status: StatusCode, html: String) -> Response {

@@ -24,6 +24,7 @@ pub use mapping::{ColumnName, ImportMode, MappedColumn, Mapping, NewKind, Sugges
 pub use plan::{Plan, column_name};
 pub use run::run;
 pub use tidings_delimited::{Encoding, LineEnding};
+pub(crate) use upload::path_of;
 pub use upload::{MAX_UPLOAD_BYTES, Upload, create};
 
 use crate::{Ctx, Error, Fault, Hub, Result};

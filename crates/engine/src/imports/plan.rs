@@ -8,7 +8,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mark, Mode, Refusal, UpsertCustomer,
     UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_domain::schema::{Owner, Schema, Table};
 use tidings_domain::value::{Kind, Value};
 
@@ -175,6 +175,7 @@ fn consent_mark(text: &str) -> Result<Mark, Refusal> {
         topic: String::new(),
         state,
         source: "import".to_owned(),
+        proof: Proof::by(Via::Import),
     })
 }
 

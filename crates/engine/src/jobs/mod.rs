@@ -10,6 +10,7 @@ use std::time::Duration;
 use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Error as StoreError;
 use tidings_store::campaigns::SEND_CAMPAIGN;
+use tidings_store::forms::SEND_CONFIRMATION;
 use tidings_store::imports::RUN_IMPORT;
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
@@ -31,6 +32,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         JUDGE_CUSTOMERS => judge_customers::run(ctx, job, stop).await,
         EVALUATE_SEGMENT => evaluate_segment::run(ctx, job, stop).await,
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
+        SEND_CONFIRMATION => crate::forms::send_confirmation(ctx, job).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;

@@ -95,6 +95,7 @@ impl Maker {
             ("campaign", self.campaign_value.clone()),
             ("workspace", self.workspace_value.clone()),
             ("unsubscribe_url", Value::text(unsubscribe_url.as_str())),
+            ("preferences_url", Value::text(self.url("p", customer.id, Purpose::Unsubscribe))),
         ];
         let language = data::language(customer);
         let data = Data { variables: &variables, dollar, language, now: &self.now };
@@ -164,6 +165,7 @@ impl PreviewData {
             ("campaign".into(), Value::object([("name", Value::text(campaign))])),
             ("workspace".into(), workspace_value(ctx)),
             ("unsubscribe_url".into(), Value::text("#unsubscribe")),
+            ("preferences_url".into(), Value::text("#preferences")),
         ];
         for (name, value) in data {
             variables.retain(|(known, _)| known.as_ref() != name.as_str());

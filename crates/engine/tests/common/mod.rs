@@ -9,7 +9,7 @@ use tidings_domain::campaign::{CampaignState, MessageClass};
 use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, UpsertCustomer,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::value::Kind;
 use tidings_domain::{CampaignId, Clock, Timestamp};
 use tidings_engine::campaigns::Progress;
@@ -132,6 +132,7 @@ impl Sending {
                 topic: String::new(),
                 state,
                 source: "test".to_owned(),
+                proof: Proof::default(),
             })
             .collect();
         changes::apply(&self.ctx, changes).await.expect("consents");
@@ -178,6 +179,7 @@ impl Sending {
                 reply_to: None,
             },
             class,
+            topic: None,
             scheduled_at: None,
             link_parameters: Vec::new(),
         };

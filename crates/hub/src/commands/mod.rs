@@ -2,6 +2,7 @@
 
 mod backup;
 mod csv;
+mod customer;
 mod demo;
 mod import;
 mod migrate;
@@ -45,6 +46,8 @@ enum Command {
     User(user::Arguments),
     /// Import a file of customers or records
     Import(import::Arguments),
+    /// Export or erase everything on one person
+    Customer(customer::Arguments),
     /// Count segments
     Segment(segment::Arguments),
     /// Print the rows of a file as the import reads them, as JSON
@@ -71,6 +74,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Token(arguments) => token::run(config()?, arguments).await,
         Command::User(arguments) => user::run(config()?, arguments).await,
         Command::Import(arguments) => import::run(config()?, arguments).await,
+        Command::Customer(arguments) => customer::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,
         Command::Csv(arguments) => csv::run(&arguments),
         Command::Render(arguments) => render::run(arguments),

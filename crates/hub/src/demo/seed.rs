@@ -1,5 +1,7 @@
 //! Fills the demo's workspace: customers, orders, segments, a template and a campaign.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result};
 use serde_json::json;
 use tidings_domain::campaign::MessageClass;
@@ -7,10 +9,12 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mode, Outcome, RecordEvent,
     UpsertCustomer, UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{CampaignId, Timestamp};
+use tidings_engine::forms::{self, Definition, FormField, FormSender};
+use tidings_engine::topics::{self, TopicText};
 use tidings_engine::{Ctx, campaigns, changes, segments, templates};
 use tidings_store::campaigns::{CampaignDraft, Sender};
 use tidings_store::templates::TemplateDraft;
@@ -49,7 +53,39 @@ pub async fn schema(ctx: &Ctx) -> Result<()> {
         ("status".to_owned(), Kind::Text),
         ("placed_at".to_owned(), Kind::Timestamp),
     ];
-    workspace.add_table("orders", Owner::Customer, fields, at).await.context("add orders")
+    workspace.add_table("orders", Owner::Customer, fields, at).await.context("add orders")?;
+    sign_up(ctx).await
+}
+
+/// Two topics, and a form that offers them.
+async fn sign_up(ctx: &Ctx) -> Result<()> {
+    let both = [
+        ("offers", "Offers", "What is cheaper this week, about twice a month."),
+        ("stories", "Stories", "Recipes and people of the harbour, once a month."),
+    ];
+    for (name, title, text) in both {
+        let text = TopicText { title: title.to_owned(), text: text.to_owned() };
+        let texts = BTreeMap::from([("en".to_owned(), text)]);
+        topics::create(ctx, Channel::Email, name, "", &texts).await.context("add a topic")?;
+    }
+    let definition = Definition {
+        title: "Letters from the harbour".to_owned(),
+        intro: "Tell us where to write to and what you like to read.".to_owned(),
+        language: "en".to_owned(),
+        fields: vec![FormField {
+            to: "first_name".to_owned(),
+            label: "First name".to_owned(),
+            required: false,
+        }],
+        topics: both.map(|(name, ..)| name.to_owned()).into(),
+        sender: FormSender {
+            name: "Harbour & Hearth".to_owned(),
+            address: "letters@harbour.example".to_owned(),
+        },
+        redirect_url: None,
+    };
+    forms::create(ctx, "Footer of the shop", definition).await.context("add a form")?;
+    Ok(())
 }
 
 /// Adds the customers with their orders, events and consents.
@@ -112,6 +148,7 @@ fn consent(person: &Person) -> Option<Change> {
         topic: String::new(),
         state,
         source: "demo".to_owned(),
+        proof: Proof::default(),
     })
 }
 
@@ -174,6 +211,7 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
             reply_to: None,
         },
         class: MessageClass::Marketing,
+        topic: None,
         scheduled_at: None,
         link_parameters: Vec::new(),
     };

@@ -33,7 +33,7 @@ mod restore;
 mod settle;
 mod snapshot;
 mod sums;
-mod tables;
+pub(crate) mod tables;
 
 pub use backup::{backup, checksums};
 pub(crate) use restore::refuse_unfinished;

@@ -132,7 +132,7 @@ pub fn write_line(line: &mut Vec<u8>, cells: Vec<Cell>, columns: &[Stored]) -> R
     Ok(())
 }
 
-fn value(cell: Cell, column: &Stored) -> Result<Json> {
+pub fn value(cell: Cell, column: &Stored) -> Result<Json> {
     Ok(match (cell, column.kind) {
         (Cell::Null, _) => Json::Null,
         (Cell::Int(number), Kind::Integer) => Json::from(number),

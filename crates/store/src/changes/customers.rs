@@ -72,6 +72,8 @@ pub(super) async fn apply_prepared(
     prepared: &[Result<Prepared, Refusal>],
     dirty: &mut Dirty,
 ) -> Result<Vec<Outcome>> {
+    let without_erased = crate::personal::refuse_erased(tx, prepared).await?;
+    let prepared = without_erased.as_deref().unwrap_or(prepared);
     // Another node may take an identity between our look and our insert. Then its customer is the
     // winner and we look again; the rows we already wrote point at the ids they still have.
     for _ in 0..4 {

@@ -1,12 +1,12 @@
-//! Tags, groups and consents: marks on a customer.
+//! Tags, groups and consents: marks on a customer. What a consent does is next door.
 
 use std::collections::HashMap;
 
 use tidings_domain::change::{Change, CustomerRef, Outcome, Refusal};
-use tidings_domain::consent::{Channel, ConsentState};
 use tidings_domain::schema::checked_name;
 use tidings_domain::{CustomerId, GroupId, Timestamp, bucket_of};
 
+use super::consents::{self, Given};
 use super::{Applying, Dirty, find_customers, unknown_customer};
 use crate::engines::Tx;
 use crate::sql::Sql;
@@ -58,9 +58,19 @@ pub(super) async fn apply(
                 let key = crate::params![bucket_of(customer), customer, group.as_str()];
                 tx.execute(&REMOVE_MEMBER, key).await?
             }
-            Change::ChangeConsent { channel, topic, state, source, .. } => {
-                dirty.mark(customer, "consent".to_owned());
-                change_consent(tx, customer, *channel, topic, *state, source, how.at).await?
+            Change::ChangeConsent { channel, topic, state, source, proof, .. } => {
+                let (channel, state, at) = (*channel, *state, how.at);
+                let given = Given { customer, channel, topic, state, source, proof, at };
+                match consents::change(tx, &given).await? {
+                    Ok(touched) => {
+                        dirty.mark(customer, "consent".to_owned());
+                        touched
+                    }
+                    Err(refusal) => {
+                        outcomes.push(Outcome::Refused(refusal));
+                        continue;
+                    }
+                }
             }
             _ => return Err(Error::Invalid("not a mark".to_owned())),
         };
@@ -165,61 +175,5 @@ static REMOVE_MEMBER: Sql = Sql::bucket(
        and group_number = (select number from {s}groups where name = ?3)",
 );
 
-static PUT_CONSENT: Sql = Sql::bucket(
-    "put_consent",
-    "insert into {s}consents as t (bucket, customer_id, channel, topic, state, at, source)
-     values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-     on conflict (bucket, customer_id, channel, topic) do update
-       set state = excluded.state, at = excluded.at, source = excluded.source
-       where t.state <> excluded.state",
-);
-static PUT_CONSENT_SQLITE: Sql = Sql::bucket(
-    "put_consent",
-    "insert into {s}consents as t (bucket, customer_id, channel, topic, state, at, source)
-     values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-     on conflict (customer_id, channel, topic) do update
-       set state = excluded.state, at = excluded.at, source = excluded.source
-       where t.state <> excluded.state",
-);
-/// What is planned for a customer who takes consent back is called off in the same transaction,
-/// so that nothing which has not begun goes out.
-static CALL_OFF: Sql = Sql::bucket(
-    "call_off_deliveries",
-    "update {s}deliveries set state = 6, reason = 'no_consent', finished_at = ?3
-     where bucket = ?1 and customer_id = ?2 and state = 0
-       and campaign_number in (select number from {s}campaigns where class = 0)",
-);
-
-async fn change_consent(
-    tx: &mut Tx,
-    customer: CustomerId,
-    channel: Channel,
-    topic: &str,
-    state: ConsentState,
-    source: &str,
-    at: Timestamp,
-) -> Result<u64> {
-    let sql = match tx.dialect() {
-        crate::sql::Dialect::Sqlite => &PUT_CONSENT_SQLITE,
-        crate::sql::Dialect::Postgres => &PUT_CONSENT,
-    };
-    let bucket = bucket_of(customer);
-    let params =
-        crate::params![bucket, customer, channel.number(), topic, state.name(), at, source];
-    let touched = tx.execute(sql, params).await?;
-    if state == ConsentState::Withdrawn && channel == Channel::Email {
-        tx.execute(&CALL_OFF, crate::params![bucket, customer, at]).await?;
-    }
-    Ok(touched)
-}
-
-pub(crate) static SQL: &[&Sql] = &[
-    &PUT_TAG,
-    &REMOVE_TAG,
-    &GROUP_BY_NAME,
-    &ADD_GROUP,
-    &PUT_MEMBER,
-    &REMOVE_MEMBER,
-    &PUT_CONSENT,
-    &CALL_OFF,
-];
+pub(crate) static SQL: &[&Sql] =
+    &[&PUT_TAG, &REMOVE_TAG, &GROUP_BY_NAME, &ADD_GROUP, &PUT_MEMBER, &REMOVE_MEMBER];

@@ -4,6 +4,7 @@
 //! file of ten million rows and a single call take the same path; each change gets one outcome,
 //! and a refused one touches nothing.
 
+mod consents;
 mod customers;
 pub(crate) use customers::lease_system_ids;
 mod events;
@@ -326,4 +327,4 @@ fn unknown_customer() -> Outcome {
 
 pub(crate) static SQL: &[&Sql] = &[&BY_SYSTEM_ID];
 /// The statements of this folder, one list a file.
-pub(crate) static SQLS: &[&[&Sql]] = &[SQL, customers::SQL, events::SQL, marks::SQL];
+pub(crate) static SQLS: &[&[&Sql]] = &[SQL, consents::SQL, customers::SQL, events::SQL, marks::SQL];

@@ -174,7 +174,21 @@ pub fn connect(path: &Path, reads_only: bool, cache_kib: u32) -> Result<Sqlite> 
             if reads_only { "on" } else { "off" }
         ))
         .map_err(fault)?;
+    add_functions(&connection)?;
     Ok(connection)
+}
+
+/// `sha256_hex(text)`, which PostgreSQL can say with what it has.
+fn add_functions(connection: &Sqlite) -> Result<()> {
+    use rusqlite::functions::FunctionFlags;
+    use sha2::Digest;
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection
+        .create_scalar_function("sha256_hex", 1, flags, |context| {
+            let text: Option<String> = context.get(0)?;
+            Ok(text.map(|text| crate::hex::hex(&sha2::Sha256::digest(text.as_bytes()))))
+        })
+        .map_err(fault)
 }
 
 /// One SQLite file with its writer thread and readers.

@@ -7,7 +7,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
     UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{CustomerId, EventId, Timestamp, bucket_of};
@@ -43,7 +43,8 @@ impl Guarded {
             .unwrap();
         for table in self.hot().await.tables() {
             let key = match table.as_str() {
-                "identities" | "suppressions" | "idempotency" => "ibucket",
+                "identities" | "suppressions" | "idempotency" | "suppressed_hashes"
+                | "sign_ups" | "tombstones" => "ibucket",
                 _ => "bucket",
             };
             for (event, rows) in [("insert", "new"), ("update", "new"), ("delete", "old")] {
@@ -124,6 +125,7 @@ fn changes(round: usize) -> Vec<Change> {
             topic: String::new(),
             state,
             source: "test".into(),
+            proof: Proof::default(),
         });
         all.push(Change::RemoveTag { customer: customer.clone(), tag: "vip".into() });
         all.push(Change::RemoveGroupMember { customer, group: "staff".into() });

@@ -6,7 +6,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mode, Outcome, RecordEvent,
     UpsertCustomer,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::value::Kind;
 use tidings_store::{Error, Store};
 
@@ -157,6 +157,7 @@ async fn marks_and_events(test: TestStore) {
         topic: String::new(),
         state,
         source: "test".into(),
+        proof: Proof::default(),
     };
     let tag = |until| Change::PutTag { customer: ann.clone(), tag: "vip".into(), until };
     let changes = vec![

@@ -39,6 +39,7 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
         template: workspace.add_template(template, AT).await.unwrap(),
         sender: Sender { name: text(), address: "a@shop.example".to_owned(), reply_to: None },
         class: MessageClass::Transactional,
+        topic: None,
         scheduled_at: None,
         link_parameters: Vec::new(),
     };

@@ -4,6 +4,7 @@
 mod archive;
 mod changes;
 mod content;
+mod consents;
 mod database;
 mod deliveries;
 mod groups;

@@ -4,7 +4,7 @@ use tidings_domain::Timestamp;
 use tidings_domain::change::{
     Change, CustomerRef, Identity, IdentityKind, Mark, Mode, Outcome, RecordEvent, UpsertCustomer,
 };
-use tidings_domain::consent::{Channel, ConsentState, SuppressionReason};
+use tidings_domain::consent::{Channel, ConsentState, Proof, SuppressionReason};
 
 use crate::home::TestStore;
 use crate::on_every_engine;
@@ -97,6 +97,7 @@ async fn marks_come_with_the_upsert_or_not_at_all(test: TestStore) {
         topic: String::new(),
         state: ConsentState::Granted,
         source: "test".to_owned(),
+        proof: Proof::default(),
     };
     let group = Mark::Group { group: "staff".to_owned() };
     let changes = vec![

@@ -3,11 +3,12 @@
 
 use tidings_domain::Timestamp;
 use tidings_domain::consent::{Channel, SuppressionReason};
+use tidings_store::suppressions::{Added, Named, hash_of};
 
 use crate::home::TestStore;
 use crate::on_every_engine;
 
-on_every_engine!(suppressions_are_added_listed_and_lifted);
+on_every_engine!(suppressions_are_added_listed_and_lifted, an_address_is_known_by_its_hash,);
 
 const AT: Timestamp = Timestamp(1_700_000_000_000_000);
 
@@ -43,4 +44,32 @@ async fn suppressions_are_added_listed_and_lifted(test: TestStore) {
     assert!(!workspace.unsuppress(Channel::Sms, ann).await.unwrap());
     assert!(workspace.unsuppress(Channel::Email, ann).await.unwrap());
     assert!(!workspace.unsuppress(Channel::Email, ann).await.unwrap());
+}
+
+async fn an_address_is_known_by_its_hash(test: TestStore) {
+    let workspace = &test.workspace;
+    let hash = hash_of("ann@example.com");
+    let list = vec![
+        Named::Hash(hash.clone()),
+        Named::Address("bob@example.com".to_owned()),
+        Named::Hash(hash_of("nobody@example.com")),
+    ];
+    let reason = SuppressionReason::Complaint;
+    let suppress = |list| workspace.suppress_many(Channel::Email, list, reason, AT);
+    assert_eq!(suppress(list.clone()).await.unwrap(), Added { added: 3, known: 0 });
+    assert_eq!(suppress(list).await.unwrap(), Added { added: 0, known: 3 });
+    for (address, expected) in [
+        ("ann@example.com", Some("complaint")),
+        ("bob@example.com", Some("complaint")),
+        ("cid@example.com", None),
+    ] {
+        let found = workspace.suppression_of(address).await.unwrap();
+        assert_eq!(found.as_deref(), expected, "{address}");
+    }
+    let first = workspace.suppressed_hashes(None, 1).await.unwrap();
+    let second = workspace.suppressed_hashes(first.next, 1).await.unwrap();
+    assert_eq!((first.items.len(), second.items.len(), second.next), (1, 1, None));
+    assert!(workspace.unsuppress_hash(Channel::Email, &hash).await.unwrap());
+    assert!(!workspace.unsuppress_hash(Channel::Email, &hash).await.unwrap());
+    assert_eq!(workspace.suppression_of("ann@example.com").await.unwrap(), None);
 }

@@ -34,6 +34,7 @@ exchanges!(
     accounts,
     bad_input,
     content,
+    consent,
     customers,
     idempotency,
     imports,

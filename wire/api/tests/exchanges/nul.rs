@@ -46,9 +46,34 @@ fn calls() -> Vec<(&'static str, String, Value)> {
             json!({"until": "2030-01-01T00:00:00Z"}),
         ),
         (
+            "POST",
+            "/v1/topics".into(),
+            json!({"channel": "email", "name": "news", "description": "x",
+                   "texts": {"en": {"title": "News", "text": "x"}}}),
+        ),
+        (
             "PUT",
             "/v1/customers/external_id:1/consents/email".into(),
-            json!({"state": "granted", "source": "form"}),
+            json!({"state": "granted", "source": "form", "topic": "news", "via": "form",
+                   "ip": "192.0.2.1", "user_agent": "x"}),
+        ),
+        (
+            "POST",
+            "/v1/suppressions/import".into(),
+            json!({"channel": "email", "entries": ["a@example.com"], "reason": "manual"}),
+        ),
+        (
+            "POST",
+            "/v1/forms".into(),
+            json!({"name": "f", "title": "t", "intro": "i", "language": "en",
+                   "fields": [{"to": "city", "label": "City"}], "topics": ["news"],
+                   "sender": {"name": "Shop", "address": "shop@shop.example"},
+                   "redirect_url": "https://shop.example"}),
+        ),
+        (
+            "PUT",
+            "/v1/public-pages".into(),
+            json!({"default_language": "en", "texts": {"en": {"save": "x"}}}),
         ),
         ("POST", "/v1/groups".into(), json!({"name": "g"})),
         (

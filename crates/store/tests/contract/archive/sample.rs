@@ -6,7 +6,7 @@ use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
     UpsertRecord,
 };
-use tidings_domain::consent::{Channel, ConsentState};
+use tidings_domain::consent::{Channel, ConsentState, Proof};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_domain::{EventId, Timestamp, TokenId, UserId};
@@ -125,6 +125,7 @@ async fn marks(test: &TestStore) {
             topic: String::new(),
             state: [ConsentState::Granted, ConsentState::Withdrawn][number % 2],
             source: "form".into(),
+            proof: Proof::default(),
         });
     }
     apply(test, changes).await;
@@ -168,6 +169,7 @@ pub async fn fill(test: &TestStore) -> i32 {
         template,
         sender,
         class: MessageClass::Marketing,
+        topic: None,
         scheduled_at: None,
         link_parameters: vec![("utm_source".into(), TEXTS[2].into())],
     };

@@ -1,0 +1,228 @@
+//! The words that are built in.
+
+/// The languages with built-in words; the first stands in for all others.
+pub const LANGUAGES: &[&str] = &["en", "nl", "de"];
+
+/// Every text, by the name it is changed by.
+pub const KEYS: &[&str] = &[
+    "unsubscribe_title",
+    "unsubscribe_text",
+    "unsubscribe",
+    "unsubscribed_title",
+    "unsubscribed_text",
+    "choose_instead",
+    "preferences_title",
+    "preferences_text",
+    "everything",
+    "save",
+    "saved",
+    "unsubscribe_all",
+    "email",
+    "optional",
+    "sign_up",
+    "topics",
+    "check_form",
+    "fault_email",
+    "fault_required",
+    "fault_value",
+    "fault_topics",
+    "thanks_title",
+    "thanks_text",
+    "busy_title",
+    "busy_text",
+    "mail_subject",
+    "mail_text",
+    "mail_button",
+    "mail_ignore",
+    "confirm_title",
+    "confirm_text",
+    "confirm",
+    "confirmed_title",
+    "confirmed_text",
+    "expired_title",
+    "expired_text",
+    "gone_title",
+    "gone_text",
+    "later_title",
+    "later_text",
+];
+
+/// Key, then a text in each of [`LANGUAGES`].
+const TEXTS: &[[&str; 4]] = &[
+    [
+        "unsubscribe_title",
+        "Stop these letters?",
+        "Deze berichten stoppen?",
+        "Diese Nachrichten abbestellen?",
+    ],
+    [
+        "unsubscribe_text",
+        "You will get no more letters from {workspace}.",
+        "U krijgt geen berichten meer van {workspace}.",
+        "Sie erhalten keine Nachrichten mehr von {workspace}.",
+    ],
+    ["unsubscribe", "Unsubscribe", "Uitschrijven", "Abbestellen"],
+    ["unsubscribed_title", "You are unsubscribed", "U bent uitgeschreven", "Sie sind abgemeldet"],
+    [
+        "unsubscribed_text",
+        "No further letter will be sent to you.",
+        "U krijgt geen berichten meer.",
+        "Sie erhalten keine weiteren Nachrichten.",
+    ],
+    [
+        "choose_instead",
+        "Choose what you get instead",
+        "Liever kiezen wat u krijgt",
+        "Lieber auswählen, was Sie erhalten",
+    ],
+    [
+        "preferences_title",
+        "What may we send you?",
+        "Wat mogen we u sturen?",
+        "Was dürfen wir Ihnen senden?",
+    ],
+    [
+        "preferences_text",
+        "Tick what you would like to get from {workspace} by e-mail.",
+        "Vink aan wat u per e-mail van {workspace} wilt krijgen.",
+        "Wählen Sie aus, was Sie von {workspace} per E-Mail erhalten möchten.",
+    ],
+    [
+        "everything",
+        "Letters from {workspace}",
+        "Berichten van {workspace}",
+        "Nachrichten von {workspace}",
+    ],
+    ["save", "Save", "Opslaan", "Speichern"],
+    ["saved", "Your choice is saved.", "Uw keuze is opgeslagen.", "Ihre Auswahl ist gespeichert."],
+    ["unsubscribe_all", "Unsubscribe from all", "Overal voor uitschrijven", "Alles abbestellen"],
+    ["email", "E-mail address", "E-mailadres", "E-Mail-Adresse"],
+    ["optional", "optional", "niet verplicht", "freiwillig"],
+    ["sign_up", "Sign up", "Aanmelden", "Anmelden"],
+    ["topics", "What would you like to get?", "Wat wilt u ontvangen?", "Was möchten Sie erhalten?"],
+    [
+        "check_form",
+        "Please look at the form once more and press the button again.",
+        "Kijk het formulier nog eens na en druk opnieuw op de knop.",
+        "Bitte prüfen Sie das Formular und drücken Sie noch einmal auf den Knopf.",
+    ],
+    [
+        "fault_email",
+        "Please give an e-mail address such as ann@example.com.",
+        "Geef een e-mailadres op, zoals ann@example.com.",
+        "Bitte geben Sie eine E-Mail-Adresse wie ann@example.com an.",
+    ],
+    ["fault_required", "Please fill this in.", "Vul dit in.", "Bitte füllen Sie dieses Feld aus."],
+    [
+        "fault_value",
+        "This does not fit here.",
+        "Dit past hier niet.",
+        "Diese Angabe passt hier nicht.",
+    ],
+    [
+        "fault_topics",
+        "Please choose at least one.",
+        "Kies er minstens één.",
+        "Bitte wählen Sie mindestens eines aus.",
+    ],
+    [
+        "thanks_title",
+        "Please look into your mail",
+        "Kijk in uw mail",
+        "Bitte sehen Sie in Ihre E-Mails",
+    ],
+    [
+        "thanks_text",
+        "We have sent you a mail with a link. You are signed up when you have followed it.",
+        "We hebben u een mail met een link gestuurd. U bent aangemeld zodra u die hebt gevolgd.",
+        "Wir haben Ihnen eine E-Mail mit einem Link gesendet. Erst wenn Sie ihm folgen, sind Sie angemeldet.",
+    ],
+    [
+        "busy_title",
+        "Please try again later",
+        "Probeer het later opnieuw",
+        "Bitte versuchen Sie es später noch einmal",
+    ],
+    [
+        "busy_text",
+        "Too many sign-ups came from here just now.",
+        "Er kwamen zojuist te veel aanmeldingen van hier.",
+        "Von hier kamen gerade zu viele Anmeldungen.",
+    ],
+    [
+        "mail_subject",
+        "Please confirm that you sign up",
+        "Bevestig uw aanmelding",
+        "Bitte bestätigen Sie Ihre Anmeldung",
+    ],
+    [
+        "mail_text",
+        "Someone, we hope you, has signed this address up at {workspace} for:",
+        "Iemand, hopelijk uzelf, heeft dit adres bij {workspace} aangemeld voor:",
+        "Jemand, hoffentlich Sie selbst, hat diese Adresse bei {workspace} angemeldet für:",
+    ],
+    ["mail_button", "Yes, sign me up", "Ja, meld mij aan", "Ja, melden Sie mich an"],
+    [
+        "mail_ignore",
+        "If it was not you, do nothing: without your yes nothing will be sent.",
+        "Was u het niet, doe dan niets: zonder uw ja sturen we niets.",
+        "Wenn Sie es nicht waren, tun Sie nichts: ohne Ihr Ja wird nichts gesendet.",
+    ],
+    ["confirm_title", "Sign up?", "Aanmelden?", "Anmelden?"],
+    [
+        "confirm_text",
+        "{workspace} may then send you by e-mail:",
+        "{workspace} mag u dan per e-mail sturen:",
+        "{workspace} darf Ihnen dann per E-Mail senden:",
+    ],
+    ["confirm", "Yes, sign me up", "Ja, meld mij aan", "Ja, melden Sie mich an"],
+    ["confirmed_title", "You are signed up", "U bent aangemeld", "Sie sind angemeldet"],
+    [
+        "confirmed_text",
+        "Thank you. You can change your mind in every mail that we send.",
+        "Dank u wel. In elke mail die we sturen kunt u zich bedenken.",
+        "Vielen Dank. In jeder unserer E-Mails können Sie es sich anders überlegen.",
+    ],
+    [
+        "expired_title",
+        "This link has expired",
+        "Deze link is verlopen",
+        "Dieser Link ist abgelaufen",
+    ],
+    [
+        "expired_text",
+        "Please sign up once more.",
+        "Meld u nog eens aan.",
+        "Bitte melden Sie sich noch einmal an.",
+    ],
+    [
+        "gone_title",
+        "This link leads nowhere",
+        "Deze link leidt nergens heen",
+        "Dieser Link führt nirgendwohin",
+    ],
+    [
+        "gone_text",
+        "It may have been cut or changed on its way.",
+        "Hij is onderweg misschien afgekapt of veranderd.",
+        "Er wurde unterwegs vielleicht abgeschnitten oder verändert.",
+    ],
+    [
+        "later_title",
+        "Please try again",
+        "Probeer het opnieuw",
+        "Bitte versuchen Sie es noch einmal",
+    ],
+    [
+        "later_text",
+        "We could not do that just now. Try again in a minute.",
+        "Dat lukte nu niet. Probeer het over een minuut opnieuw.",
+        "Das ging gerade nicht. Versuchen Sie es in einer Minute noch einmal.",
+    ],
+];
+
+/// A built-in text; English where the language has none.
+pub fn built_in(language: &str, key: &str) -> &'static str {
+    let at = LANGUAGES.iter().position(|known| *known == language).unwrap_or(0);
+    TEXTS.iter().find(|row| row[0] == key).map_or("", |row| row[at + 1])
+}

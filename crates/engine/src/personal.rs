@@ -1,0 +1,118 @@
+//! Everything on one person: shown to them, or erased.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value as Json;
+use tidings_domain::CustomerId;
+use tidings_domain::change::{CustomerRef, Identity};
+use tokio::io::AsyncReadExt;
+
+use crate::{Ctx, Error, Result, customers, imports};
+
+/// The rows of a customer in every table, as they are kept, by table.
+pub async fn rows(ctx: &Ctx, customer: CustomerId) -> Result<BTreeMap<String, Vec<Json>>> {
+    Ok(ctx.workspace.personal_rows(customer).await?)
+}
+
+/// Erases a customer: from every table, and uploads that name them. A keyed hash of each name
+/// stays, so that no import brings them back, and a suppression stays as a hash.
+pub async fn erase(ctx: &Ctx, reference: CustomerRef) -> Result<()> {
+    let id = match ctx.workspace.is_done_already().await? {
+        // A repeated call of one whose answer was lost: its customer is gone, and so is this id.
+        true => CustomerId(uuid::Uuid::nil()),
+        false => customers::find(ctx, reference).await?,
+    };
+    let names = ctx.workspace.names_of(id).await?;
+    let needles: Vec<Vec<u8>> = names
+        .into_iter()
+        // A short number would be found in the files of everybody.
+        .filter(|name| name.value.len() >= 6)
+        .map(|name| name.value.to_ascii_lowercase().into_bytes())
+        .collect();
+    // Files come first: until the rows are gone a call that broke off can be made again.
+    drop_uploads(ctx, &needles).await?;
+    ctx.workspace.erase(id, ctx.now()).await?;
+    ctx.wake();
+    Ok(())
+}
+
+/// Lets somebody be known again by a name that was erased.
+pub async fn readmit(ctx: &Ctx, name: Identity) -> Result<()> {
+    match ctx.workspace.readmit(name).await? {
+        true => Ok(()),
+        false => Err(Error::NotFound("an erasure of this name".to_owned())),
+    }
+}
+
+/// Removes uploads of this workspace that name somebody. What they brought in is in the tables; an
+/// import that still reads such a file fails and says that its file is gone.
+async fn drop_uploads(ctx: &Ctx, needles: &[Vec<u8>]) -> Result<()> {
+    let failed = |error: std::io::Error| Error::Internal(format!("look through uploads: {error}"));
+    let mut before = None;
+    loop {
+        let page = ctx.workspace.imports(before, 500).await?;
+        for import in page.items {
+            let path = imports::path_of(&ctx.hub, import.id);
+            match names_one(&path, needles).await {
+                Ok(true) => tokio::fs::remove_file(&path).await.map_err(failed)?,
+                Ok(false) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        before = page.next;
+        if before.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether a file holds one of these texts, in small or capital letters of ASCII.
+async fn names_one(path: &Path, needles: &[Vec<u8>]) -> std::io::Result<bool> {
+    let longest = needles.iter().map(Vec::len).max().unwrap_or_default();
+    let mut file = tokio::fs::File::open(path).await?;
+    let mut window: Vec<u8> = Vec::new();
+    let mut block = vec![0; 64 * 1024];
+    loop {
+        let read = file.read(&mut block).await?;
+        if read == 0 {
+            return Ok(false);
+        }
+        window.extend(block[..read].iter().map(u8::to_ascii_lowercase));
+        if needles.iter().any(|needle| holds(&window, needle)) {
+            return Ok(true);
+        }
+        // The end of this block may be the beginning of a text.
+        let kept = window.len().saturating_sub(longest.saturating_sub(1));
+        window.drain(..kept);
+    }
+}
+
+fn holds(window: &[u8], needle: &[u8]) -> bool {
+    let Some(first) = needle.first() else { return false };
+    let starts = window.iter().enumerate().filter(|(_, byte)| *byte == first);
+    starts.into_iter().any(|(at, _)| window[at..].starts_with(needle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_found_also_across_blocks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let needles = [b"ann@example.com".to_vec(), b"10001-x".to_vec()];
+        for (before, text, expected) in [
+            (0, "Ann@Example.com", true),
+            (64 * 1024 - 5, "ANN@example.com", true),
+            (64 * 1024 - 5, "bob@example.com", false),
+            (10, "10001-", false),
+        ] {
+            let content = format!("{}{text};rest", "x".repeat(before));
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(names_one(&path, &needles).await.unwrap(), expected, "{before} {text}");
+        }
+    }
+}
