@@ -1,6 +1,10 @@
 //! A campaign from launch to report, over real SMTP, on both engines.
 
 mod common;
+#[path = "campaigns/consent.rs"]
+mod consent;
+#[path = "campaigns/erasing.rs"]
+mod erasing;
 
 use common::{Engine, Sending};
 use serde_json::json;

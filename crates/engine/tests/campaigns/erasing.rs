@@ -1,9 +1,7 @@
 //! Erasing a person: a text is planted in every place, and afterwards found in none, on both
 //! engines.
 
-mod common;
-
-use common::{Engine, Sending};
+use crate::common::{Engine, Sending};
 use serde_json::json;
 use tidings_domain::campaign::{CampaignState, MessageClass};
 use tidings_domain::change::{

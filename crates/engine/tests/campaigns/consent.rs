@@ -1,11 +1,9 @@
 //! Consent from the outside: topics and suppression at a send, the preference page, and sign-up
 //! forms with their confirmation, on both engines.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Engine, Sending};
+use crate::common::{Engine, Sending};
 use serde_json::json;
 use tidings_domain::Timestamp;
 use tidings_domain::campaign::{CampaignState, MessageClass};
