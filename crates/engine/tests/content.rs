@@ -39,6 +39,7 @@ async fn campaign(sending: &Sending, template: TemplateDraft) -> tidings_domain:
         sender,
         class: MessageClass::Transactional,
         scheduled_at: None,
+        topic: None,
         link_parameters: parameters.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
     };
     campaigns::create(&sending.ctx, draft).await.expect("a campaign")
