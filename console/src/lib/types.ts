@@ -140,6 +140,13 @@ export interface Segment {
   updated_at: string
 }
 
+/** One part of a segment's rule, as it stands for one customer. */
+export interface ExplainedPart { kind: string; condition: unknown; holds: boolean; found: unknown; changes_at: string | null; parts: ExplainedPart[] }
+
+export interface Explanation { customer: string; holds: boolean; member: boolean; rule: ExplainedPart }
+
+export interface SegmentDay { day: string; size: number; entered: number; left: number }
+
 export interface RuleField { name: string; kind: Kind; ops: string[] }
 
 export interface RuleFields {

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value as Json;
 
 use crate::consent::{Channel, ConsentState};
+use crate::rule::calendar::Zone;
 use crate::rule::{
     AVERAGE_UNIT, Bound, BoundAggregate, BoundEvent, BoundRule, BoundTable, CustomerColumn,
     Function, OwnColumn,
@@ -15,8 +16,11 @@ use crate::rule::{
 use crate::value::Value;
 use crate::{CampaignId, Timestamp};
 
+mod explain;
 mod property;
 mod value;
+
+pub use explain::{Explained, explain};
 
 /// What is known of one customer: at least everything that the rule reads.
 #[derive(Clone, Debug, Default)]
@@ -68,24 +72,31 @@ impl Verdict {
 
 /// Judges one customer at a time that is not before any earlier judgement.
 pub fn judge(rule: &BoundRule, facts: &Facts, now: Timestamp) -> Verdict {
-    part(&rule.root, facts, now)
+    part(&rule.root, facts, Moment { now, zone: rule.zone() })
 }
 
-fn part(bound: &Bound, facts: &Facts, now: Timestamp) -> Verdict {
+/// The time, and the zone in which it is a date.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    now: Timestamp,
+    zone: &'a Zone,
+}
+
+fn part(bound: &Bound, facts: &Facts, moment: Moment<'_>) -> Verdict {
     match bound {
-        Bound::All(parts) => all(parts.iter().map(|p| part(p, facts, now))),
-        Bound::Any(parts) => any(parts.iter().map(|p| part(p, facts, now))),
-        Bound::Not(inner) => not(part(inner, facts, now)),
+        Bound::All(parts) => all(parts.iter().map(|p| part(p, facts, moment))),
+        Bound::Any(parts) => any(parts.iter().map(|p| part(p, facts, moment))),
+        Bound::Not(inner) => not(part(inner, facts, moment)),
         Bound::Constant(truth) => Verdict::fixed(*truth),
         Bound::Attribute { column, test } => match column {
-            CustomerColumn::Own(own) => value::test(test, own_value(*own, facts).as_ref(), now),
+            CustomerColumn::Own(own) => value::test(test, own_value(*own, facts).as_ref(), moment),
             CustomerColumn::Attribute { position, .. } => {
                 let value = facts.attributes.get(*position).and_then(Option::as_ref);
-                value::test(test, value, now)
+                value::test(test, value, moment)
             }
         },
         Bound::Tag(tag) => match facts.tags.get(tag) {
-            Some(Some(until)) if *until > now => Verdict::until(true, *until),
+            Some(Some(until)) if *until > moment.now => Verdict::until(true, *until),
             Some(Some(_)) | None => Verdict::fixed(false),
             Some(None) => Verdict::fixed(true),
         },
@@ -95,8 +106,8 @@ fn part(bound: &Bound, facts: &Facts, now: Timestamp) -> Verdict {
             let said = facts.consents.get(&(*channel, topic.clone()));
             Verdict::fixed(said == Some(state))
         }
-        Bound::Event(rule) => event(rule, facts, now),
-        Bound::Table(rule) => table(rule, facts, now),
+        Bound::Event(rule) => event(rule, facts, moment.now),
+        Bound::Table(rule) => table(rule, facts, moment),
     }
 }
 
@@ -181,18 +192,8 @@ fn event_fits(rule: &BoundEvent, event: &EventFact) -> bool {
         && rule.filters.iter().all(|(name, test)| property::test(test, event.properties.get(name)))
 }
 
-fn table(rule: &BoundTable, facts: &Facts, now: Timestamp) -> Verdict {
-    let mut next_check_at = None;
-    let mut fitting = Vec::new();
-    for record in facts.records.get(&rule.number).into_iter().flatten() {
-        let value = |position: usize| record.get(position).and_then(Option::as_ref);
-        let verdict =
-            all(rule.filters.iter().map(|f| value::test(&f.test, value(f.field.position), now)));
-        next_check_at = earlier(next_check_at, verdict.next_check_at);
-        if verdict.member {
-            fitting.push(record);
-        }
-    }
+fn table(rule: &BoundTable, facts: &Facts, moment: Moment<'_>) -> Verdict {
+    let (fitting, next_check_at) = fitting_records(rule, facts, moment);
     let member = match &rule.aggregate {
         BoundAggregate::Count(range) => range.contains(fitting.len() as u64),
         BoundAggregate::Of { function, field, bounds } => {
@@ -205,12 +206,28 @@ fn table(rule: &BoundTable, facts: &Facts, now: Timestamp) -> Verdict {
     Verdict { member, next_check_at }
 }
 
+/// The records that pass every filter, and when the clock first changes which ones do.
+fn fitting_records<'f>(
+    rule: &BoundTable,
+    facts: &'f Facts,
+    moment: Moment<'_>,
+) -> (Vec<&'f Vec<Option<Value>>>, Option<Timestamp>) {
+    let mut next_check_at = None;
+    let mut fitting = Vec::new();
+    for record in facts.records.get(&rule.number).into_iter().flatten() {
+        let value = |position: usize| record.get(position).and_then(Option::as_ref);
+        let verdict =
+            all(rule.filters.iter().map(|f| value::test(&f.test, value(f.field.position), moment)));
+        next_check_at = earlier(next_check_at, verdict.next_check_at);
+        if verdict.member {
+            fitting.push(record);
+        }
+    }
+    (fitting, next_check_at)
+}
+
 /// How a function of some values, of which there is at least one, stands to a bound.
 fn compare(function: Function, values: &[&Value], bound: &Value) -> std::cmp::Ordering {
-    let integer = |value: &Value| match value {
-        Value::Integer(number) => i128::from(*number),
-        _ => 0,
-    };
     let sum = || values.iter().map(|value| integer(value)).sum::<i128>();
     match function {
         Function::Sum => sum().cmp(&integer(bound)),
@@ -220,6 +237,13 @@ fn compare(function: Function, values: &[&Value], bound: &Value) -> std::cmp::Or
         }
         Function::Min => values.iter().min().copied().cmp(&Some(bound)),
         Function::Max => values.iter().max().copied().cmp(&Some(bound)),
+    }
+}
+
+fn integer(value: &Value) -> i128 {
+    match value {
+        Value::Integer(number) => i128::from(*number),
+        _ => 0,
     }
 }
 

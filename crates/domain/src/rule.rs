@@ -8,7 +8,7 @@
 //!   pattern of `*` (any characters) and `?` (one character), never a regular expression, because
 //!   the two databases do not agree on those. A backslash takes the next `*`, `?` or `\` literally.
 //! - `within: "30d"` on a time means after now minus 30 days, and not after now. On a date, `7d`
-//!   means one of the seven dates that end with today. Today is the date in UTC.
+//!   means one of the seven dates that end with today. Today is the date in the workspace's zone.
 //! - `anniversary_within: "3d"` means that the day and month come round today or on one of the two
 //!   days after it. February 29 counts as March 1 in years that do not have it.
 //! - Properties of events have no schema: numbers compare as doubles, texts with texts, booleans

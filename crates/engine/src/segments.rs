@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value as Json;
+use tidings_domain::rule::calendar::{self, Zone};
 use tidings_domain::rule::{
     BoundRule, Names, Operator, OwnColumn, Rule, RuleFault, cycles, operators,
 };
@@ -11,12 +12,18 @@ use tidings_domain::value::Kind;
 use tidings_domain::{CustomerId, SegmentId, Timestamp};
 use tidings_store::audience;
 use tidings_store::campaigns::Campaign;
-use tidings_store::memberships::LiveSegment;
+use tidings_store::memberships::{LiveSegment, LiveSegments};
 pub use tidings_store::segments::Segment;
 use tidings_store::sql::Param;
 
 use crate::customers::{Listed, Page};
+use crate::groups::Group;
 use crate::{Ctx, Error, Fault, Result};
+
+mod explain;
+
+pub use explain::{ExplainedPart, Explanation, explain};
+pub use tidings_store::memberships::SegmentDay;
 
 /// A condition over customers `c` with its parameters, as the store takes it.
 pub type Condition = (String, Vec<Param>);
@@ -51,11 +58,12 @@ struct Binding {
 
 impl Binding {
     async fn load(ctx: &Ctx) -> Result<Binding> {
-        Ok(Binding {
-            schema: ctx.workspace.schema().await?,
-            names: ctx.workspace.rule_names().await?,
-            segments: ctx.workspace.segments().await?,
-        })
+        Binding::by(ctx, ctx.workspace.schema().await?).await
+    }
+
+    async fn by(ctx: &Ctx, schema: std::sync::Arc<Schema>) -> Result<Binding> {
+        let names = ctx.workspace.rule_names().await?;
+        Ok(Binding { schema, names, segments: ctx.workspace.segments().await? })
     }
 
     fn bind(&self, rule: &Json) -> Result<BoundRule, Vec<RuleFault>> {
@@ -68,14 +76,19 @@ impl Binding {
         if bound.reads().segments.is_empty() {
             return Ok(bound);
         }
+        Ok(bound.inlined(&self.rules()))
+    }
+
+    /// The rules of all segments by their numbers. A segment that lost what it reads is not among
+    /// them; it stays as its members were.
+    fn rules(&self) -> HashMap<i32, BoundRule> {
         let mut rules = HashMap::new();
         for segment in &self.segments {
-            // A segment that lost what it reads stays as its members were.
             if let Ok(bound) = self.bind(&segment.rule) {
                 rules.insert(segment.number, bound);
             }
         }
-        Ok(bound.inlined(&rules))
+        rules
     }
 }
 
@@ -89,18 +102,26 @@ pub async fn condition(ctx: &Ctx, rule: &Json, now: Timestamp) -> Result<Conditi
 
 /// Every segment with its rule ready to judge by. One whose rule no longer fits the schema is left
 /// as its members are.
-pub(crate) async fn live(ctx: &Ctx) -> Result<Vec<LiveSegment>> {
-    let binding = Binding::load(ctx).await?;
-    let mut live = Vec::with_capacity(binding.segments.len());
+pub async fn live(ctx: &Ctx) -> Result<LiveSegments> {
+    // The stamp first: what moves behind it is noticed by whoever judges.
+    let stamp = ctx.workspace.segments_stamp().await?;
+    let schema = ctx.workspace.fresh_schema().await?;
+    let binding = Binding::by(ctx, schema).await?;
+    let mut segments = Vec::with_capacity(binding.segments.len());
     for segment in &binding.segments {
         match binding.inlined(&segment.rule) {
-            Ok(rule) => {
-                live.push(LiveSegment { number: segment.number, version: segment.version, rule })
-            }
+            Ok(rule) => segments.push(LiveSegment {
+                number: segment.number,
+                id: segment.id,
+                name: segment.name.clone(),
+                version: segment.version,
+                evaluated: !segment.is_evaluating(),
+                rule,
+            }),
             Err(error) => tracing::warn!(segment = segment.name, %error, "bind segment"),
         }
     }
-    Ok(live)
+    Ok(LiveSegments { segments, schema: binding.schema, stamp })
 }
 
 /// The audience of a campaign: its segment's rule, or everyone.
@@ -203,6 +224,47 @@ pub async fn customers(
     let segment = get(ctx, id).await?;
     let page = ctx.workspace.segment_customers(segment.number, after, limit).await?;
     Ok(Page { items: crate::customers::with_tags(ctx, page.items).await?, next: page.next })
+}
+
+/// The size of a segment at the end of each of the last days, the oldest first. It begins with the
+/// day on which the segment was first evaluated.
+pub async fn days(ctx: &Ctx, id: SegmentId, count: usize) -> Result<Vec<SegmentDay>> {
+    let segment = get(ctx, id).await?;
+    // One row more: the size before the first of these days.
+    let mut rows = ctx.workspace.segment_days(segment.number, count + 1).await?;
+    let today = Zone::named(&ctx.workspace.row.time_zone).today(ctx.now());
+    let Some(mut last) = rows.pop() else { return Ok(Vec::new()) };
+    rows.reverse();
+    let mut changed = rows.into_iter().peekable();
+    let mut date = calendar::parse(&last.day).unwrap_or(today);
+    let mut days = Vec::new();
+    loop {
+        days.push(last.clone());
+        let Some(next) = calendar::plus_days(date, 1).filter(|next| *next <= today) else { break };
+        date = next;
+        let day = date.to_string();
+        last = match changed.next_if(|row| row.day <= day) {
+            Some(row) => row,
+            None => SegmentDay { day, size: last.size, entered: 0, left: 0 },
+        };
+    }
+    Ok(days.split_off(days.len().saturating_sub(count)))
+}
+
+/// Keeps the members that a segment has now as a group of this name. The group is there at once; its
+/// members are copied in the background.
+pub async fn freeze(ctx: &Ctx, id: SegmentId, group: &str) -> Result<Group> {
+    if let Err(expected) = tidings_domain::schema::checked_name(group) {
+        return Err(Error::Invalid(vec![Fault::new("group", "invalid_name", expected)]));
+    }
+    let segment = get(ctx, id).await?;
+    if segment.is_evaluating() {
+        let message = "its rule is still being evaluated; try again when that is done";
+        return Err(Error::Conflict(message.to_owned()));
+    }
+    let frozen = ctx.workspace.freeze_segment(segment.number, id, group, ctx.now()).await?;
+    ctx.wake();
+    Ok(frozen)
 }
 
 /// A field that rules can test, with the operators that fit its kind.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidings_domain::schema::checked_name;
 use tidings_domain::{GroupId, Timestamp};
 
-use crate::engines::Priority;
+use crate::engines::{Priority, Tx};
 use crate::sql::{Row, Sql};
 use crate::workspace::Workspace;
 use crate::{Error, Page, Result};
@@ -38,21 +38,24 @@ fn group(row: &Row) -> Result<Group> {
     })
 }
 
+/// Makes a group in the caller's transaction; a taken name is a conflict.
+pub(crate) async fn add(tx: &mut Tx, name: &str, at: Timestamp) -> Result<Group> {
+    checked_name(name).map_err(Error::Invalid)?;
+    if tx.first(&BY_NAME, crate::params![name]).await?.is_some() {
+        return Err(Error::Conflict(format!("a group named {name} exists")));
+    }
+    let mut known = std::collections::HashMap::new();
+    crate::changes::group_number(tx, &mut known, name, at).await?;
+    let row = tx.first(&BY_NAME, crate::params![name]).await?;
+    group(&row.ok_or_else(|| Error::Corrupt("a new group is missing".to_owned()))?)
+}
+
 impl Workspace {
     /// Makes a group; a taken name is a conflict.
     pub async fn add_group(&self, name: &str, at: Timestamp) -> Result<Group> {
-        checked_name(name).map_err(Error::Invalid)?;
         let name = name.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                if tx.first(&BY_NAME, crate::params![&name]).await?.is_some() {
-                    return Err(Error::Conflict(format!("a group named {name} exists")));
-                }
-                let mut known = std::collections::HashMap::new();
-                crate::changes::group_number(tx, &mut known, &name, at).await?;
-                let row = tx.first(&BY_NAME, crate::params![&name]).await?;
-                group(&row.ok_or_else(|| Error::Corrupt("a new group is missing".to_owned()))?)
-            })
+            Box::pin(async move { add(tx, &name, at).await })
         })
         .await
     }

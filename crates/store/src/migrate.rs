@@ -42,6 +42,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0004_consent.sql"),
         postgres: include_str!("migrations/postgres/0004_consent.sql"),
     },
+    Migration {
+        number: 5,
+        name: "audiences",
+        sqlite: include_str!("migrations/sqlite/0005_audiences.sql"),
+        postgres: include_str!("migrations/postgres/0005_audiences.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 use tidings_domain::rule::Names;
+use tidings_domain::rule::calendar::Zone;
 use tidings_domain::{SegmentId, Timestamp};
 
 use crate::engines::{Priority, Tx};
@@ -46,9 +47,9 @@ static ADD: Sql = Sql::reference(
 );
 static CHANGE: Sql = Sql::reference(
     "change_segment",
-    "update {s}segments set name = ?2, rule = ?3, version = version + 1, next_slice = 0,
-       updated_at = ?4
-     where id = ?1 returning number",
+    "update {s}segments set name = ?2, rule = ?3, next_slice = 0, updated_at = ?4,
+       version = case when rule = ?3 then version else version + 1 end
+     where id = ?1 returning number, version, evaluated_version",
 );
 static IN_USE: Sql = Sql::reference(
     "segment_in_use",
@@ -59,6 +60,8 @@ static DROP_MEMBERS: Sql = Sql::fan_out(
     "drop_segment_members",
     "delete from {s}segment_members where segment_number = ?1",
 );
+static DROP_CHECKS: Sql =
+    Sql::fan_out("drop_segment_checks", "delete from {s}segment_checks where segment_number = ?1");
 static UNLINK: Sql = Sql::reference(
     "unlink_segment",
     "update {s}campaigns set segment_number = null where segment_number = ?1 and state >= 5",
@@ -79,6 +82,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &IN_USE,
     &DROP,
     &DROP_MEMBERS,
+    &DROP_CHECKS,
     &UNLINK,
     &SIZES,
     &GROUP_NAMES,
@@ -124,7 +128,9 @@ pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<Segment>> {
 impl Workspace {
     /// The numbers behind the names that rules use.
     pub async fn rule_names(&self) -> Result<Names> {
-        self.read(|tx| Box::pin(async move { names(tx).await })).await
+        let mut names = self.read(|tx| Box::pin(async move { names(tx).await })).await?;
+        names.zone = Zone::named(&self.row.time_zone);
+        Ok(names)
     }
 
     /// All segments; a workspace has few.
@@ -163,7 +169,10 @@ impl Workspace {
             Box::pin(async move {
                 let params = crate::params![id, &name, rule.to_string(), at];
                 let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
-                jobs::add(tx, EVALUATE_SEGMENT, &row.int(0)?.to_string(), "", at).await?;
+                // Another name alone costs nothing.
+                if row.int(1)? > row.int(2)? {
+                    jobs::add(tx, EVALUATE_SEGMENT, &row.int(0)?.to_string(), "", at).await?;
+                }
                 Ok(true)
             })
         })
@@ -181,6 +190,8 @@ impl Workspace {
                 }
                 tx.execute(&UNLINK, crate::params![number]).await?;
                 tx.execute(&DROP_MEMBERS, crate::params![number]).await?;
+                tx.execute(&DROP_CHECKS, crate::params![number]).await?;
+                crate::memberships::drop_days(tx, number).await?;
                 Ok(tx.execute(&DROP, crate::params![number]).await? > 0)
             })
         })

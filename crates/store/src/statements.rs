@@ -19,7 +19,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::imports::SQL);
     all.extend(crate::jobs::SQL);
     all.extend(crate::mailbox::SQL);
-    all.extend(crate::memberships::SQL);
+    all.extend(crate::memberships::SQLS.concat());
     all.extend(crate::overview::SQL);
     all.extend(crate::personal::SQL);
     all.extend(crate::public_pages::SQL);

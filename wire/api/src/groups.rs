@@ -29,7 +29,7 @@ pub struct GroupInput {
     pub name: String,
 }
 
-fn group(stored: groups::Group) -> Group {
+pub fn group(stored: groups::Group) -> Group {
     Group { id: stored.id.0, number: stored.number, name: stored.name, size: stored.size }
 }
 

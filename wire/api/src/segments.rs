@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidings_domain::{SegmentId, Timestamp};
 use tidings_engine::segments::{self, Segment as Stored};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::call::{Call, ReadSegments, WriteSegments};
 use crate::customers::{CustomerSummary, summary};
-use crate::errors::Result;
+use crate::errors::{Problem, Result};
+use crate::groups::{Group, group};
 use crate::input::{Input, Path, Query};
 use crate::paging::{List, Paging};
+use crate::translate::path_ref;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Segment {
@@ -188,6 +190,145 @@ pub async fn customers(
     let (place, limit) = (paging.place()?, paging.limit()?);
     let page = segments::customers(&call.ctx, SegmentId(id), place, limit).await?;
     Ok(Json(List::page(page.items.into_iter().map(summary).collect(), page.next)))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExplainQuery {
+    /// An id, or `external_id:…`, `email:…`, `phone:…`, `system_id:…`.
+    #[param(example = "email:ann@example.com")]
+    pub customer: String,
+}
+
+/// Why a customer is in a segment or not.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explanation {
+    pub customer: Uuid,
+    /// Whether the rule holds of the customer now.
+    pub holds: bool,
+    /// Whether the segment lists the customer; it may be a moment behind the rule.
+    pub member: bool,
+    pub rule: ExplainedPart,
+}
+
+/// One part of the rule, with what decided it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExplainedPart {
+    /// `all`, `any`, `not`, or the condition's first word such as `attribute` or `event`.
+    pub kind: String,
+    /// The condition as it is written; null for `all`, `any` and `not`.
+    #[schema(value_type = Option<Object>)]
+    pub condition: Value,
+    pub holds: bool,
+    /// The value that decided: of an attribute its value, of a tag `{"until"}`, of a group and a
+    /// segment true or false, of a consent its state, of an event `{"count", "last_at"}`, of a
+    /// table `{"records"}` and what they come to. Null where nothing is known.
+    #[schema(value_type = Option<Object>)]
+    pub found: Value,
+    /// When the clock alone could first change whether it holds.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub changes_at: Option<Timestamp>,
+    /// Of `all`, `any` and `not` their parts; of a segment its rule.
+    #[schema(no_recursion)]
+    pub parts: Vec<ExplainedPart>,
+}
+
+fn explained(part: segments::ExplainedPart) -> ExplainedPart {
+    ExplainedPart {
+        kind: part.kind,
+        condition: part.condition,
+        holds: part.holds,
+        found: part.found,
+        changes_at: part.changes_at,
+        parts: part.parts.into_iter().map(explained).collect(),
+    }
+}
+
+/// Explain why a customer is in a segment or not: every condition of its rule, whether it holds, the
+/// value that decided, and when the clock next changes it.
+#[utoipa::path(get, path = "/v1/segments/{id}/explain", tag = "Segments",
+    security(("token" = ["segments"])), params(("id" = Uuid, Path), ExplainQuery),
+    responses((status = 200, body = Explanation)))]
+pub async fn explain(
+    call: Call<ReadSegments>,
+    Path(id): Path<Uuid>,
+    Query(query): Query<ExplainQuery>,
+) -> Result<Json<Explanation>> {
+    let customer = path_ref(&query.customer)?;
+    let found = segments::explain(&call.ctx, SegmentId(id), customer).await?;
+    Ok(Json(Explanation {
+        customer: found.customer.0,
+        holds: found.rule.holds,
+        member: found.listed,
+        rule: explained(found.rule),
+    }))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SizesQuery {
+    /// So many days up to today, 1 to 1000; 90 unless given.
+    pub days: Option<usize>,
+}
+
+/// What a day came to, in the workspace's time zone.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SegmentDay {
+    #[schema(example = "2026-11-23")]
+    pub day: String,
+    /// How many customers were in it at the end of the day, or are now.
+    pub size: i64,
+    /// How many came and went that day. Who a new or edited rule found is in the size alone.
+    pub entered: i64,
+    pub left: i64,
+}
+
+/// The size of a segment day by day, the oldest first, from the day it was first evaluated.
+#[utoipa::path(get, path = "/v1/segments/{id}/sizes", tag = "Segments",
+    security(("token" = ["segments"])), params(("id" = Uuid, Path), SizesQuery),
+    responses((status = 200, body = List<SegmentDay>)))]
+pub async fn sizes(
+    call: Call<ReadSegments>,
+    Path(id): Path<Uuid>,
+    Query(query): Query<SizesQuery>,
+) -> Result<Json<List<SegmentDay>>> {
+    let count = query.days.unwrap_or(90);
+    if !(1..=1000).contains(&count) {
+        return Err(Problem::field("days", "invalid_value", "expected 1 to 1000"));
+    }
+    let days = segments::days(&call.ctx, SegmentId(id), count).await?;
+    let items = days.into_iter().map(|one| SegmentDay {
+        day: one.day,
+        size: one.size,
+        entered: one.entered,
+        left: one.left,
+    });
+    Ok(Json(List::whole(items.collect())))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeInput {
+    /// The name of the group to make.
+    #[schema(example = "Loyal in November")]
+    pub group: String,
+}
+
+/// Freeze a segment: keep the members it has now as a group, which no rule changes. The group is made
+/// at once and filled in the background.
+#[utoipa::path(post, path = "/v1/segments/{id}/freeze", tag = "Segments",
+    request_body = FreezeInput,
+    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    responses((status = 202, body = Group)))]
+pub async fn freeze(
+    call: Call<WriteSegments>,
+    Path(id): Path<Uuid>,
+    Input(body): Input<FreezeInput>,
+) -> Result<(StatusCode, Json<Group>)> {
+    let frozen = segments::freeze(&call.ctx, SegmentId(id), &body.group).await?;
+    Ok((StatusCode::ACCEPTED, Json(group(frozen))))
 }
 
 /// Count the customers who meet a rule.

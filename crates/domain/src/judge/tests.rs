@@ -34,8 +34,17 @@ fn schema() -> Schema {
 }
 
 fn bound(json: &Json) -> BoundRule {
+    bound_in("UTC", json)
+}
+
+fn bound_in(zone: &str, json: &Json) -> BoundRule {
     let map = |name: &str, number| HashMap::from([(name.to_owned(), number)]);
-    let names = Names { groups: map("staff", 1), segments: map("s", 1), events: map("visit", 1) };
+    let names = Names {
+        zone: Zone::named(zone),
+        groups: map("staff", 1),
+        segments: map("s", 1),
+        events: map("visit", 1),
+    };
     let rule = Rule::parse(json).unwrap_or_else(|faults| panic!("{json}: {faults:?}"));
     rule.bind(&schema(), &names).unwrap_or_else(|faults| panic!("{json}: {faults:?}"))
 }
@@ -144,6 +153,21 @@ fn times_and_dates_move_with_the_clock() {
     // 2027 has no February 29, so the birthday is March 1: 98 days from now.
     check(on("born", "anniversary_within", json!("98d")), false, Some("2026-11-24"));
     check(on("born", "anniversary_within", json!("99d")), true, Some("2027-03-02"));
+}
+
+#[test]
+fn dates_turn_at_midnight_of_the_zone() {
+    let rule = on("born", "anniversary_within", json!("1d"));
+    let amsterdam = bound_in("Europe/Amsterdam", &rule);
+    for (now, member, next) in [
+        ("2028-02-28T22:59:59Z", false, "2028-02-28T23:00:00Z"),
+        ("2028-02-28T23:00:00Z", true, "2028-02-29T23:00:00Z"),
+        ("2028-02-29T23:00:00Z", false, "2029-02-28T23:00:00Z"),
+    ] {
+        let verdict = judge(&amsterdam, &ann(), time(now));
+        let expected = Verdict { member, next_check_at: Some(time(next)) };
+        assert_eq!(verdict, expected, "{now}");
+    }
 }
 
 #[test]
@@ -306,7 +330,8 @@ fn a_verdict_holds_until_its_next_check() {
     let mut turned = 0;
     for case in 0..5_000 {
         let json = random_rule(&mut dice, 3);
-        let rule = bound(&json);
+        // East and west of it, midnight lies elsewhere.
+        let rule = bound_in(["UTC", "Asia/Bangkok", "Etc/GMT+6"][case % 3], &json);
         let facts = random_facts(&mut dice, now);
         let verdict = judge(&rule, &facts, now);
         let next = verdict.next_check_at;
@@ -327,4 +352,58 @@ fn a_verdict_holds_until_its_next_check() {
     }
     // A next check that never found a change would mean that the clock was not tried at all.
     assert!(turned > 1_000, "{turned} verdicts turned");
+}
+
+#[test]
+fn every_part_is_explained_with_what_decided() {
+    let other = bound(&json!({"tag": "trial"}));
+    let rules = HashMap::from([(1, other)]);
+    for (json, member, next, found) in [
+        (on("score", "gt", json!(60)), false, None, json!(50)),
+        (on("email", "exists", json!(null)), true, None, json!("ann@example.com")),
+        (on("active", "eq", json!(true)), false, None, json!(null)),
+        (
+            json!({"tag": "trial"}),
+            true,
+            Some("2026-11-25"),
+            json!({"until": "2026-11-25T00:00:00Z"}),
+        ),
+        (json!({"tag": "vip"}), true, None, json!({"until": null})),
+        (json!({"tag": "none"}), false, None, json!(null)),
+        (json!({"group": "staff"}), true, None, json!(true)),
+        (json!({"segment": "s"}), true, Some("2026-11-25"), json!(true)),
+        (json!({"consent": "email", "topic": "offers"}), false, None, json!("withdrawn")),
+        (json!({"consent": "sms"}), false, None, json!(null)),
+        (
+            json!({"event": "visit", "within": "30d"}),
+            true,
+            Some("2026-12-24"),
+            json!({"count": 2, "last_at": "2026-11-20T00:00:00Z"}),
+        ),
+        (
+            json!({"table": "orders", "sum": "total", "gt": 100}),
+            false,
+            None,
+            json!({"records": 3, "sum": "30.51"}),
+        ),
+        (json!({"table": "orders", "count": {"gte": 9}}), false, None, json!({"records": 3})),
+    ] {
+        let rule = match json["op"].as_str() {
+            Some("exists") => bound(&json!({"attribute": "email", "op": "exists"})),
+            _ => bound(&json),
+        };
+        let part = explain(&rule, &schema(), &ann(), &rules, time(NOW));
+        let verdict = Verdict { member, next_check_at: next.map(time) };
+        assert_eq!((part.verdict, part.found), (verdict, found), "{json}");
+    }
+}
+
+#[test]
+fn an_explanation_has_the_shape_of_its_rule() {
+    let rule = bound(&json!({"all": [{"not": {"tag": "trial"}}, {"any": [{"group": "staff"}]}]}));
+    let all = explain(&rule, &schema(), &ann(), &HashMap::new(), time(NOW));
+    assert_eq!(all.verdict, judge(&rule, &ann(), time(NOW)));
+    let [not, any] = &all.parts[..] else { panic!("{all:?}") };
+    assert!(!not.verdict.member && not.parts[0].verdict.member, "{not:?}");
+    assert!(any.verdict.member && any.parts.len() == 1, "{any:?}");
 }

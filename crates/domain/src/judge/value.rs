@@ -2,13 +2,13 @@
 
 use jiff::civil::Date;
 
-use super::Verdict;
+use super::{Moment, Verdict};
 use crate::Timestamp;
 use crate::rule::{BoundTest, calendar};
 use crate::value::Value;
 
 /// Whether a test holds of a value; of a missing one, none does.
-pub(super) fn test(test: &BoundTest, value: Option<&Value>, now: Timestamp) -> Verdict {
+pub(super) fn test(test: &BoundTest, value: Option<&Value>, moment: Moment<'_>) -> Verdict {
     let Some(value) = value else {
         return Verdict::fixed(false);
     };
@@ -18,12 +18,12 @@ pub(super) fn test(test: &BoundTest, value: Option<&Value>, now: Timestamp) -> V
             Verdict::fixed(comparison.holds(value.cmp(constant)))
         }
         BoundTest::In(list) => Verdict::fixed(list.binary_search(value).is_ok()),
-        BoundTest::Within(period) => within(integer(value), period.micros(), now),
+        BoundTest::Within(period) => within(integer(value), period.micros(), moment.now),
         BoundTest::WithinDays(days) => {
-            date(value).map_or(Verdict::fixed(false), |date| within_days(date, *days, now))
+            date(value).map_or(Verdict::fixed(false), |date| within_days(date, *days, moment))
         }
         BoundTest::AnniversaryWithin(days) => {
-            date(value).map_or(Verdict::fixed(false), |date| anniversary(date, *days, now))
+            date(value).map_or(Verdict::fixed(false), |date| anniversary(date, *days, moment))
         }
         BoundTest::Has(item) => match value {
             Value::List(items) => Verdict::fixed(items.contains(item)),
@@ -68,20 +68,21 @@ fn within(at: i64, window: i64, now: Timestamp) -> Verdict {
     }
 }
 
-fn within_days(date: Date, days: i32, now: Timestamp) -> Verdict {
-    let today = calendar::today(now);
+fn within_days(date: Date, days: i32, moment: Moment<'_>) -> Verdict {
+    let today = moment.zone.today(moment.now);
     let falls_out = calendar::plus_days(date, days);
     if date > today {
-        Verdict::until(false, calendar::midnight(date))
+        Verdict::until(false, moment.zone.midnight(date))
     } else if falls_out.is_none_or(|falls_out| falls_out > today) {
-        Verdict { member: true, next_check_at: falls_out.map(calendar::midnight) }
+        let next_check_at = falls_out.map(|date| moment.zone.midnight(date));
+        Verdict { member: true, next_check_at }
     } else {
         Verdict::fixed(false)
     }
 }
 
-fn anniversary(born: Date, days: i32, now: Timestamp) -> Verdict {
-    let today = calendar::today(now);
+fn anniversary(born: Date, days: i32, moment: Moment<'_>) -> Verdict {
+    let today = moment.zone.today(moment.now);
     let Some(next) = calendar::next_anniversary(born, today) else {
         return Verdict::fixed(false);
     };
@@ -92,5 +93,6 @@ fn anniversary(born: Date, days: i32, now: Timestamp) -> Verdict {
     } else {
         calendar::plus_days(next, 1 - days)
     };
-    Verdict { member: away < days, next_check_at: turns.map(calendar::midnight) }
+    let next_check_at = turns.map(|date| moment.zone.midnight(date));
+    Verdict { member: away < days, next_check_at }
 }

@@ -9,9 +9,10 @@ use super::*;
 use crate::schema::{Attribute, Owner, Schema, Table};
 use crate::value::{Kind, Value, parse_decimal};
 
-/// The numbers behind the names of a workspace.
+/// The numbers behind the names of a workspace, and where its days begin.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
+    pub zone: calendar::Zone,
     pub groups: HashMap<String, i32>,
     pub segments: HashMap<String, i32>,
     pub events: HashMap<String, i32>,
@@ -27,7 +28,9 @@ impl Rule {
     pub fn bind(&self, schema: &Schema, names: &Names) -> Result<BoundRule, Vec<RuleFault>> {
         let mut binder = Binder { schema, names, faults: Vec::new(), reads: Reads::default() };
         match binder.bind(self, "") {
-            Some(root) if binder.faults.is_empty() => Ok(BoundRule { root, reads: binder.reads }),
+            Some(root) if binder.faults.is_empty() => {
+                Ok(BoundRule { root, reads: binder.reads, zone: names.zone.clone() })
+            }
             _ => Err(binder.faults),
         }
     }
@@ -111,6 +114,7 @@ impl Binder<'_> {
         let attribute = &schema.attributes[position];
         self.reads.attributes.insert(attribute.number);
         let test = self.take(bind_test(&attribute.kind, test), path)?;
+        self.reads.calendar |= test.reads_calendar();
         let column = attribute.column.clone();
         Some(Bound::Attribute { column: CustomerColumn::Attribute { position, column }, test })
     }
@@ -151,6 +155,7 @@ impl Binder<'_> {
                 continue;
             };
             let test = self.take(bind_test(&attribute.kind, test), &path);
+            self.reads.calendar |= test.as_ref().is_some_and(BoundTest::reads_calendar);
             filters.extend(test.map(|test| BoundFilter { field, test }));
         }
         let aggregate = self.aggregate(table, &rule.aggregate, path)?;
@@ -259,6 +264,7 @@ mod tests {
     fn bind(json: Json) -> Result<BoundRule, Vec<RuleFault>> {
         let map = |name: &str, number| HashMap::from([(name.to_owned(), number)]);
         let names = Names {
+            zone: calendar::Zone::default(),
             groups: map("staff", 7),
             segments: map("sleepers", 8),
             events: map("order_placed", 9),
@@ -318,6 +324,7 @@ mod tests {
             events: [9].into(),
             unknown_events: ["never_seen".to_owned()].into(),
             tables: [1].into(),
+            calendar: false,
         };
         assert_eq!(*rule.reads(), expected);
     }
@@ -345,7 +352,8 @@ mod tests {
         // each names the one before once, far deeper than a rule may be.
         for parts in [2, 1] {
             let twice = |number: i32| Bound::Any(vec![Bound::Segment(number - 1); parts]);
-            let rule = |root| BoundRule { root, reads: Reads::default() };
+            let rule =
+                |root| BoundRule { root, reads: Reads::default(), zone: calendar::Zone::default() };
             let mut rules: HashMap<i32, BoundRule> =
                 (1..=400).map(|number| (number, rule(twice(number)))).collect();
             rules.insert(0, rule(Bound::Tag("end".to_owned())));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::calendar::Zone;
 use super::{Comparison, CountRange, Function, MAX_CONDITIONS, MAX_DEPTH, Pattern, Period, Span};
 use crate::CampaignId;
 use crate::consent::{Channel, ConsentState};
@@ -13,6 +14,7 @@ use crate::value::{Kind, Value};
 pub struct BoundRule {
     pub root: Bound,
     pub(super) reads: Reads,
+    pub(super) zone: Zone,
 }
 
 /// One part of a bound rule.
@@ -120,6 +122,13 @@ pub enum BoundTest {
     AnniversaryWithin(i32),
 }
 
+impl BoundTest {
+    /// Whether the test can turn at midnight, for everybody at once.
+    pub fn reads_calendar(&self) -> bool {
+        matches!(self, BoundTest::WithinDays(_) | BoundTest::AnniversaryWithin(_))
+    }
+}
+
 /// A test on a property of an event, which has no kind. False where the property is missing or of
 /// another type.
 #[derive(Clone, Debug, PartialEq)]
@@ -208,11 +217,25 @@ pub struct Reads {
     pub unknown_events: BTreeSet<String>,
     /// The tables' numbers.
     pub tables: BTreeSet<i32>,
+    /// Whether some test turns at midnight.
+    pub calendar: bool,
 }
 
 impl BoundRule {
     pub fn reads(&self) -> &Reads {
         &self.reads
+    }
+
+    /// Where the days of the rule's dates begin.
+    pub fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// The segments that the rule still asks by membership, as after [`BoundRule::inlined`].
+    pub fn references(&self) -> BTreeSet<i32> {
+        let mut found = BTreeSet::new();
+        references(&self.root, &mut found);
+        found
     }
 
     /// The same rule with the rules of other segments in place of references to them, so that it
@@ -224,7 +247,20 @@ impl BoundRule {
         let mut inliner =
             Inliner { rules, reads: self.reads.clone(), conditions: conditions(&self.root) };
         let root = inliner.part(&self.root, MAX_INLINED_DEPTH);
-        BoundRule { root, reads: inliner.reads }
+        BoundRule { root, reads: inliner.reads, zone: self.zone.clone() }
+    }
+}
+
+fn references(bound: &Bound, found: &mut BTreeSet<i32>) {
+    match bound {
+        Bound::All(parts) | Bound::Any(parts) => {
+            parts.iter().for_each(|part| references(part, found));
+        }
+        Bound::Not(part) => references(part, found),
+        Bound::Segment(number) => {
+            found.insert(*number);
+        }
+        _ => {}
     }
 }
 
@@ -285,5 +321,6 @@ impl Reads {
         self.events.extend(&other.events);
         self.unknown_events.extend(other.unknown_events.iter().cloned());
         self.tables.extend(&other.tables);
+        self.calendar |= other.calendar;
     }
 }

@@ -1,7 +1,9 @@
-//! Dates in rules: today, dates some days away, and days and months that come round.
+//! Dates in rules: today, dates some days away, and days and months that come round. A day begins
+//! at midnight of a zone, the workspace's own.
 
 use jiff::ToSpan;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::Timestamp;
 
@@ -9,22 +11,51 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// In so many days in a row every day and month comes round.
 const EVERY_DAY: i32 = 366;
 
-/// The date in UTC.
-pub fn today(now: Timestamp) -> Date {
-    let now = now.0.clamp(Timestamp::MIN.0, Timestamp::MAX.0);
-    let days = i32::try_from(now.div_euclid(DAY_MICROS)).unwrap_or(0);
-    plus_days(Date::constant(1970, 1, 1), days).unwrap_or(Date::MAX)
+/// Where days begin and end. UTC unless told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+impl Default for Zone {
+    fn default() -> Zone {
+        Zone(TimeZone::UTC)
+    }
+}
+
+impl Zone {
+    /// The zone of a name such as `Europe/Amsterdam`; UTC where there is none of that name.
+    pub fn named(name: &str) -> Zone {
+        Zone(TimeZone::get(name).unwrap_or(TimeZone::UTC))
+    }
+
+    /// The date that it is.
+    pub fn today(&self, now: Timestamp) -> Date {
+        let now = now.0.clamp(Timestamp::MIN.0, Timestamp::MAX.0);
+        let now = jiff::Timestamp::from_microsecond(now).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        self.0.to_datetime(now).date()
+    }
+
+    /// When a date begins. Where the clocks skip midnight, it is when they have.
+    pub fn midnight(&self, date: Date) -> Timestamp {
+        match date.to_zoned(self.0.clone()) {
+            Ok(zoned) => Timestamp(zoned.timestamp().as_microsecond()),
+            // Only at the very ends of the calendar, where no clock will ever be.
+            Err(_) => {
+                let days = (date - Date::constant(1970, 1, 1)).get_days();
+                Timestamp(i64::from(days) * DAY_MICROS)
+            }
+        }
+    }
+
+    /// When the day after today begins.
+    pub fn next_midnight(&self, now: Timestamp) -> Timestamp {
+        let tomorrow = plus_days(self.today(now), 1);
+        tomorrow.map_or(Timestamp(i64::MAX), |date| self.midnight(date))
+    }
 }
 
 /// The date so many days later; `None` beyond the year 9999.
 pub fn plus_days(date: Date, days: i32) -> Option<Date> {
     date.checked_add(days.days()).ok()
-}
-
-/// Midnight in UTC at the start of a date.
-pub fn midnight(date: Date) -> Timestamp {
-    let days = (date - Date::constant(1970, 1, 1)).get_days();
-    Timestamp(i64::from(days) * DAY_MICROS)
 }
 
 /// A date as it is stored, `YYYY-MM-DD`; `None` where it is not one.
@@ -96,17 +127,40 @@ mod tests {
 
     #[test]
     fn times_and_dates_agree() {
+        let utc = Zone::default();
         for (micros, expected) in [
             (0, "1970-01-01"),
             (-1, "1969-12-31"),
             (DAY_MICROS - 1, "1970-01-01"),
             (1_795_392_000_000_000, "2026-11-23"),
         ] {
-            assert_eq!(today(Timestamp(micros)), date(expected));
-            assert_eq!(today(Timestamp(micros)).to_string(), Timestamp(micros).date());
+            assert_eq!(utc.today(Timestamp(micros)), date(expected));
+            assert_eq!(utc.today(Timestamp(micros)).to_string(), Timestamp(micros).date());
         }
-        assert_eq!(midnight(date("2026-11-23")), Timestamp(1_795_392_000_000_000));
-        assert_eq!(midnight(date("1969-12-31")), Timestamp(-DAY_MICROS));
+        assert_eq!(utc.midnight(date("2026-11-23")), Timestamp(1_795_392_000_000_000));
+        assert_eq!(utc.midnight(date("1969-12-31")), Timestamp(-DAY_MICROS));
+        assert_eq!(utc.midnight(date("9999-12-31")), Timestamp(2_932_896 * DAY_MICROS));
+    }
+
+    #[test]
+    fn days_begin_at_midnight_of_their_zone() {
+        for (zone, now, today, next) in [
+            ("Europe/Amsterdam", "2026-11-22T22:59:59Z", "2026-11-22", "2026-11-22T23:00:00Z"),
+            ("Europe/Amsterdam", "2026-11-22T23:00:00Z", "2026-11-23", "2026-11-23T23:00:00Z"),
+            // The day the clocks go back has 25 hours.
+            ("Europe/Amsterdam", "2026-10-24T22:00:00Z", "2026-10-25", "2026-10-25T23:00:00Z"),
+            // Here they went forward at midnight, so the day began at one.
+            ("America/Sao_Paulo", "2018-11-04T02:59:59Z", "2018-11-03", "2018-11-04T03:00:00Z"),
+            ("Nowhere/At all", "2026-11-22T22:59:59Z", "2026-11-22", "2026-11-23"),
+        ] {
+            let zone = Zone::named(zone);
+            let now: Timestamp = now.parse().unwrap();
+            assert_eq!(zone.today(now), date(today), "{now}");
+            let next: Timestamp = next.parse().unwrap();
+            assert_eq!(zone.next_midnight(now), next, "{now}");
+            assert_eq!(zone.today(Timestamp(next.0 - 1)), date(today));
+            assert_eq!(zone.today(next), plus_days(date(today), 1).unwrap());
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Background work. Everything the hub does by itself is in the list of `run_job`, on one screen.
 
 mod evaluate_segment;
+mod freeze_segment;
 mod judge_customers;
 mod refresh_segments;
 
@@ -13,7 +14,7 @@ use tidings_store::campaigns::SEND_CAMPAIGN;
 use tidings_store::forms::SEND_CONFIRMATION;
 use tidings_store::imports::RUN_IMPORT;
 use tidings_store::jobs::{Job, Next};
-use tidings_store::memberships::{JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
+use tidings_store::memberships::{ClockDue, FREEZE_SEGMENT, JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
 use tidings_store::segments::EVALUATE_SEGMENT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -33,6 +34,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         EVALUATE_SEGMENT => evaluate_segment::run(ctx, job, stop).await,
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         SEND_CONFIRMATION => crate::forms::send_confirmation(ctx, job).await,
+        FREEZE_SEGMENT => freeze_segment::run(ctx, job, stop).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;
@@ -64,7 +66,9 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
                 Ok(rows) => {
                     let mut awake = hub.awake.lock();
                     for row in rows {
-                        awake.entry(row.id).or_insert(now);
+                        // Also where the next work that is known of lies far ahead.
+                        let due = awake.entry(row.id).or_insert(now);
+                        *due = (*due).min(now);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "list workspaces"),
@@ -96,6 +100,19 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     while running.join_next().await.is_some() {}
 }
 
+/// Adds the jobs that nobody asked for: judging customers who changed, and what the clock wants.
+/// Gives the time at which the clock next wants something.
+pub async fn plan(ctx: &Ctx) -> Result<Option<Timestamp>> {
+    if ctx.workspace.customers_want_judging().await? {
+        // Jobs are due by the real time, however far a test's clock has gone.
+        ctx.workspace.add_job(JUDGE_CUSTOMERS, "all", ctx.now().min(Timestamp::now())).await?;
+    }
+    match ctx.workspace.heed_clock(ctx.now()).await? {
+        ClockDue::Later(at) => Ok(at),
+        ClockDue::Now => Ok(None),
+    }
+}
+
 /// Starts every job that is due in a workspace, as far as there is room.
 async fn claim_all(
     hub: &Arc<Hub>,
@@ -104,8 +121,9 @@ async fn claim_all(
     stop: &watch::Receiver<bool>,
 ) -> Result<()> {
     let ctx = hub.ctx(id).await?;
-    if ctx.workspace.customers_want_judging().await? {
-        ctx.workspace.add_job(JUDGE_CUSTOMERS, "all", ctx.now()).await?;
+    if let Some(at) = plan(&ctx).await? {
+        // As long from now as by the hub's own clock.
+        hub.wake(id, Timestamp::now().plus_ms(at.ms_since(ctx.now()) + 1));
     }
     loop {
         if running.len() >= AT_ONCE {

@@ -31,6 +31,14 @@ impl Writer<'_> {
             let from = self.param(self.now.0.saturating_sub(window.micros()));
             filters.push(format!("e.at > {from} and e.at <= {}", self.param(self.now)));
         }
+        self.event_filters(rule, &mut filters);
+        let filter = side_by_side(filters, "and");
+        let rows = Rows { table: "events", alias: "e", filter, having: None };
+        self.counted(rows, rule.count, in_conjunction)
+    }
+
+    /// What must hold of an event beside its name and its place in the window.
+    pub(super) fn event_filters(&mut self, rule: &BoundEvent, filters: &mut Vec<String>) {
         if let Some(after) = rule.span.after {
             filters.push(format!("e.at > {}", self.param(after)));
         }
@@ -44,9 +52,6 @@ impl Writer<'_> {
             let property = self.property(name);
             filters.push(self.property_test(&property, test));
         }
-        let filter = side_by_side(filters, "and");
-        let rows = Rows { table: "events", alias: "e", filter, having: None };
-        self.counted(rows, rule.count, in_conjunction)
     }
 
     fn property(&mut self, name: &str) -> Property {

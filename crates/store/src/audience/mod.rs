@@ -11,13 +11,17 @@
 //! a large `in` there would be searched from front to end for every customer.
 
 use tidings_domain::Timestamp;
+use tidings_domain::rule::calendar::Zone;
 use tidings_domain::rule::{Bound, BoundRule, CountRange};
 
 use crate::sql::{Dialect, Param, quoted};
 
 mod event;
 mod table;
+mod turns;
 mod value;
+
+pub use turns::{Slice, turns};
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +45,7 @@ pub fn condition(
     now: Timestamp,
     params: &mut Vec<Param>,
 ) -> String {
-    Writer { dialect, schema, now, params, joins: 0 }.part(&rule.root, true)
+    Writer { dialect, schema, now, zone: rule.zone(), params, joins: 0 }.part(&rule.root, true)
 }
 
 /// A statement that counts the members.
@@ -60,6 +64,7 @@ struct Writer<'a> {
     dialect: Dialect,
     schema: &'a str,
     now: Timestamp,
+    zone: &'a Zone,
     params: &'a mut Vec<Param>,
     /// How many joins PostgreSQL has been given.
     joins: usize,

@@ -11,7 +11,7 @@ use tidings_domain::schema::{Owner, Schema};
 use tidings_domain::{CustomerId, EventId, Timestamp, bucket_of};
 use uuid::Uuid;
 
-use super::{condition, count_sql};
+use super::{Slice, condition, count_sql, turns};
 use crate::engines::{Priority, Tx};
 use crate::memberships::{Needs, load_facts};
 use crate::sql::{Param, quoted};
@@ -40,6 +40,8 @@ struct Tally {
     mixed: usize,
     members: usize,
     judged: usize,
+    /// Customers with a next check.
+    armed: usize,
 }
 
 fn names() -> Names {
@@ -47,6 +49,7 @@ fn names() -> Names {
         all.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect()
     };
     Names {
+        zone: Default::default(),
         groups: map(&random::GROUPS),
         segments: map(&random::SEGMENTS),
         events: map(&random::EVENTS),
@@ -227,8 +230,48 @@ async fn counted(workspace: &Workspace, rule: &BoundRule, now: Timestamp) -> i64
     read.await.expect("count the members")
 }
 
+/// The earliest turn of every customer, by SQL.
+async fn first_turns(
+    workspace: &Workspace,
+    rule: &BoundRule,
+    now: Timestamp,
+) -> HashMap<CustomerId, Timestamp> {
+    let slice = Slice { low: 0, high: 10_000 };
+    let mut first: HashMap<CustomerId, Timestamp> = HashMap::new();
+    for (text, params) in turns(rule, workspace.dialect(), now, slice, &[]) {
+        let read =
+            workspace.read(move |tx| Box::pin(async move { tx.query_once(&text, &params).await }));
+        for row in read.await.expect("read the turns") {
+            let (id, at) = (CustomerId(row.uuid(1).unwrap()), row.time(2).unwrap());
+            let known = first.entry(id).or_insert(at);
+            *known = (*known).min(at);
+        }
+    }
+    first
+}
+
+/// Whoever the clock may move is looked at by then, or at midnight where the rule has dates.
+async fn check_turns(workspace: &Workspace, base: &Base, json: &Json, rule: &BoundRule) -> usize {
+    let midnight = match rule.reads().calendar {
+        true => rule.zone().next_midnight(base.now),
+        false => Timestamp(i64::MAX),
+    };
+    let turns = first_turns(workspace, rule, base.now).await;
+    assert!(turns.values().all(|at| *at > base.now), "{json}");
+    let mut armed = 0;
+    for (id, facts) in &base.customers {
+        let next = judge(rule, facts, base.now).next_check_at.filter(|at| *at < midnight);
+        let Some(next) = next else { continue };
+        armed += 1;
+        let turn = turns.get(id);
+        assert!(turn.is_some_and(|at| *at <= next), "{json}: {turn:?} after {next}\n{facts:#?}");
+    }
+    armed
+}
+
 async fn check(workspace: &Workspace, base: &Base, json: &Json, seed: u64, tally: &mut Tally) {
     let rule = bind(json, &base.schema);
+    tally.armed += check_turns(workspace, base, json, &rule).await;
     let expected: BTreeSet<CustomerId> = base
         .customers
         .iter()
@@ -321,11 +364,12 @@ async fn random_rules_agree(engine: Engine, bases: u64) {
             check(&workspace, &base, &json, seed, &mut tally).await;
         }
     }
-    let Tally { cases, mixed, members, judged } = tally;
+    let Tally { cases, mixed, members, judged, armed } = tally;
     eprintln!(
         "{engine:?}: {cases} rules from seed {first_seed:#x}, {mixed} of them with members and \
          others; {members} of {judged} customers were members"
     );
+    assert!(armed * 10 > cases, "too few customers whom the clock may move: {armed}");
     assert!(mixed * 3 > cases, "too few rules that divide the base: {mixed} of {cases}");
 }
 

@@ -52,7 +52,7 @@ impl Writer<'_> {
                 format!("({column} > {from} and {column} <= {now})")
             }
             BoundTest::WithinDays(days) => {
-                let today = calendar::today(self.now);
+                let today = self.zone.today(self.now);
                 let before = calendar::plus_days(today, -days);
                 let from = self.param(before.map_or_else(String::new, |date| date.to_string()));
                 let today = self.param(today.to_string());
@@ -63,7 +63,7 @@ impl Writer<'_> {
     }
 
     fn anniversary(&mut self, column: &str, days: i32) -> String {
-        match calendar::month_days(calendar::today(self.now), days) {
+        match calendar::month_days(self.zone.today(self.now), days) {
             MonthDays::All => format!("{column} is not null"),
             MonthDays::Run { first, last, leap_day } => {
                 // A run over the turn of the year is what lies at either end of it.

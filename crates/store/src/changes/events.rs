@@ -163,6 +163,13 @@ pub async fn record_delivery_events(tx: &mut Tx, events: &[DeliveryEvent]) -> Re
     dirty.write(tx, at).await
 }
 
+/// Writes events that the hub itself records, each row in the order bucket, customer, time, id,
+/// number of the name, properties. What must be judged for them is the caller's affair.
+pub(crate) async fn insert_own_events(tx: &mut Tx, mut rows: Vec<Vec<Param>>) -> Result<()> {
+    sort_rows(&mut rows);
+    insert_many(tx, "events", &COLUMNS, &rows, OnConflict::Keep, "").await.map(|_| ())
+}
+
 static ALL_NAMES: Sql = Sql::reference("event_names", "select name, number from {s}event_names");
 static ADD_NAME: Sql = Sql::reference(
     "add_event_name",

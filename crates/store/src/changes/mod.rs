@@ -8,7 +8,7 @@ mod consents;
 mod customers;
 pub(crate) use customers::lease_system_ids;
 mod events;
-pub(crate) use events::{DeliveryEvent, record_delivery_events};
+pub(crate) use events::{DeliveryEvent, event_names, insert_own_events, record_delivery_events};
 mod marks;
 pub(crate) use marks::group_number;
 mod records;
@@ -140,7 +140,8 @@ pub(crate) struct Dirty {
 
 impl Dirty {
     /// `what` is `a<number>` for an attribute, or `tag`, `group`, `consent`, `e<number>` for an
-    /// event name, `t<number>` for a table, `new` for a new customer.
+    /// event name, `t<number>` for a table, `s<number>` for a segment they came into or left, `new`
+    /// for a new customer.
     pub(crate) fn mark(&mut self, customer: CustomerId, what: String) {
         let list = self.customers.entry(customer).or_default();
         if !list.contains(&what) {
@@ -148,7 +149,7 @@ impl Dirty {
         }
     }
 
-    async fn write(self, tx: &mut Tx, at: Timestamp) -> Result<()> {
+    pub(crate) async fn write(self, tx: &mut Tx, at: Timestamp) -> Result<()> {
         let mut rows: Vec<Vec<Param>> = self
             .customers
             .into_iter()
