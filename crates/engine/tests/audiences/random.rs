@@ -31,11 +31,11 @@ impl Dice {
     }
 
     fn period(&mut self) -> &'static str {
-        self.pick(&["1m", "6h", "1d", "3d", "2w"])
+        self.pick::<&str>(&["1m", "6h", "1d", "3d", "2w"])
     }
 
     fn days(&mut self) -> &'static str {
-        self.pick(&["1d", "3d", "2w"])
+        self.pick::<&str>(&["1d", "3d", "2w"])
     }
 }
 
