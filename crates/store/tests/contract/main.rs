@@ -3,8 +3,8 @@
 
 mod archive;
 mod changes;
-mod content;
 mod consents;
+mod content;
 mod database;
 mod deliveries;
 mod groups;
