@@ -36,7 +36,7 @@ async fn nodes_join_where_all_share_their_files() {
         [(true, true, true), (false, false, false), (false, true, false), (true, false, false)]
     {
         let folder = tempfile::tempdir().unwrap();
-        let home = home(Engine::Postgres, &folder).await;
+        let home = home(Engine::Postgres, folder.path()).await;
         let living = living(&home, first).await;
         let hub = node(&home).await;
         let joined = nodes::join(&hub, second).await;
@@ -54,7 +54,7 @@ async fn nodes_join_where_all_share_their_files() {
 async fn a_dead_node_stands_in_nobodys_way() {
     for engine in [Engine::Postgres, Engine::Sqlite] {
         let folder = tempfile::tempdir().unwrap();
-        let home = home(engine, &folder).await;
+        let home = home(engine, folder.path()).await;
         let dead = node(&home).await;
         // Its clock was ahead of all others.
         let ahead = Timestamp::now().plus_secs(3_600);

@@ -8,10 +8,10 @@ pub fn workspace() -> Vec<&'static Sql> {
     let mut all = crate::changes::SQLS.concat();
     all.extend(crate::archive::SQL);
     all.extend(crate::blocks::SQL);
-    all.extend(crate::campaigns::SQL);
+    all.extend(crate::campaigns::SQLS.concat());
     all.extend(crate::consents::SQL);
     all.extend(crate::customers::SQL);
-    all.extend(crate::deliveries::SQL);
+    all.extend(crate::deliveries::SQLS.concat());
     all.extend(crate::forms::SQL);
     all.extend(crate::groups::SQL);
     all.extend(crate::idempotency::SQL);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tidings_domain::Timestamp;
 use tidings_domain::bucket::keyed_bucket;
+use tidings_domain::campaign::SkipReason;
 use tidings_domain::change::IdentityKind;
 use tidings_domain::consent::{Channel, SuppressionReason};
 use tidings_domain::identity_bucket;
@@ -89,8 +90,13 @@ static HASH_PAGE: Sql = Sql::fan_out(
 );
 static HAS_HASHES: Sql =
     Sql::fan_out("has_suppressed_hashes", "select channel from {s}suppressed_hashes limit 1");
+static CALL_OFF_ADDRESS: Sql = Sql::fan_out(
+    "call_off_address",
+    "update {s}deliveries set state = 6, reason = ?2, finished_at = ?3
+     where address = ?1 and state = 0",
+);
 pub(crate) static SQL: &[&Sql] =
-    &[&ADD, &REMOVE, &PAGE, &ADD_HASH, &REMOVE_HASH, &HASH_PAGE, &HAS_HASHES];
+    &[&ADD, &CALL_OFF_ADDRESS, &REMOVE, &PAGE, &ADD_HASH, &REMOVE_HASH, &HASH_PAGE, &HAS_HASHES];
 
 fn bucket(channel: Channel, address: &str) -> u16 {
     keyed_bucket(channel.name(), address)
@@ -156,6 +162,37 @@ pub(crate) async fn suppressed(
     Ok(found)
 }
 
+/// Never writes to an address again, and calls off what is planned for it.
+pub(crate) async fn suppress(
+    tx: &mut Tx,
+    address: &str,
+    reason: SuppressionReason,
+    detail: &str,
+    at: Timestamp,
+) -> Result<bool> {
+    let params = crate::params![
+        identity_bucket(IdentityKind::Email, address),
+        Channel::Email.number(),
+        address,
+        reason.name(),
+        detail,
+        at
+    ];
+    let added = tx.execute(&ADD, params).await? > 0;
+    let skip = skip_reason(reason.name());
+    tx.execute(&CALL_OFF_ADDRESS, crate::params![address, skip.name(), at]).await?;
+    Ok(added)
+}
+
+/// What a suppression of this reason means for a message.
+pub(crate) fn skip_reason(reason: &str) -> SkipReason {
+    if reason == SuppressionReason::HardBounce.name() {
+        SkipReason::HardBounced
+    } else {
+        SkipReason::Suppressed
+    }
+}
+
 /// For a query over customers `c` that joins suppressions `s`: the reason, and the join that finds
 /// those that are known by their hash alone.
 pub(crate) async fn hash_join(tx: &mut Tx) -> Result<(&'static str, &'static str)> {
@@ -183,9 +220,7 @@ async fn add(
 ) -> Result<bool> {
     let number = channel.number();
     match (named, channel) {
-        (Named::Address(address), Channel::Email) => {
-            crate::deliveries::suppress(tx, address, reason, "", at).await
-        }
+        (Named::Address(address), Channel::Email) => suppress(tx, address, reason, "", at).await,
         (Named::Address(address), Channel::Sms) => {
             let bucket = bucket(channel, address);
             let row = crate::params![bucket, number, address, reason.name(), "", at];

@@ -1,8 +1,8 @@
 //! A hub of a test's own: a fresh database on either engine, a fixed clock, and its jobs run when the
 //! test says so.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidings_domain::{Clock, Timestamp};
 use tidings_engine::jobs;
@@ -10,6 +10,8 @@ use tidings_engine::{Ctx, Hub, Settings};
 use tidings_store::jobs::Job;
 use tidings_store::{Home, Store};
 use tokio::sync::watch;
+
+use crate::database;
 
 /// Where a test runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,13 @@ pub struct TestHub {
     settings: Settings,
 }
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
+/// An empty home on an engine; SQLite's is the folder.
+pub async fn home(engine: Engine, folder: &Path) -> Home {
+    match engine {
+        Engine::Sqlite => Home::Folder(folder.to_owned()),
+        Engine::Postgres => Home::Server { url: database::fresh().await, connections: 12 },
+    }
+}
 
 impl TestHub {
     /// A hub with nothing to send by.
@@ -47,10 +55,7 @@ impl TestHub {
     /// A hub whose settings a test changes first, such as its relay.
     pub async fn with(engine: Engine, change: impl FnOnce(&mut Settings)) -> TestHub {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = match engine {
-            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-            Engine::Postgres => Home::Server { url: fresh_database().await, connections: 8 },
-        };
+        let home = home(engine, folder.path()).await;
         let mut settings = Settings {
             data_dir: folder.path().to_owned(),
             public_url: "http://127.0.0.1:8080".to_owned(),
@@ -99,21 +104,6 @@ impl TestHub {
     pub async fn free_jobs(&self) {
         self.ctx.workspace.release_jobs(self.hub.node).await.expect("free the jobs");
     }
-}
-
-/// A database of its own on the server that `TIDINGS_TEST_POSTGRES` names.
-async fn fresh_database() -> String {
-    let url = std::env::var("TIDINGS_TEST_POSTGRES")
-        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
-    let (client, connection) =
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
-    let driver = tokio::spawn(connection);
-    let name = format!("h{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
-    drop(client);
-    driver.await.expect("the driver ends").expect("the connection ends");
-    let at = url.rfind('/').expect("the URL names a database");
-    format!("{}/{name}", &url[..at])
 }
 
 /// Runs each test of a file on both engines: `on_both_engines!(name_of_test, …);` where each is an

@@ -2,6 +2,8 @@
 //! and benches use it.
 
 pub mod certificate;
+#[cfg(feature = "database")]
+pub mod database;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod mail_sink;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use tidings_testkit::database;
 use tokio_postgres::NoTls;
 
 use crate::run::free_port;
@@ -19,12 +20,7 @@ impl Engine {
     pub async fn fresh(self) -> Option<String> {
         match self {
             Engine::Sqlite => None,
-            Engine::Postgres => {
-                let url = std::env::var("TIDINGS_TEST_POSTGRES").expect(
-                    "TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`",
-                );
-                Some(new_database(&url).await)
-            }
+            Engine::Postgres => Some(database::fresh().await),
         }
     }
 }
@@ -34,14 +30,6 @@ async fn connect(url: &str) -> tokio_postgres::Client {
     // It ends with the client.
     tokio::spawn(connection);
     client
-}
-
-async fn new_database(server: &str) -> String {
-    let name = format!("h{}", uuid::Uuid::now_v7().simple());
-    let client = connect(server).await;
-    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
-    let at = server.rfind('/').expect("the URL names a database");
-    format!("{}/{name}", &server[..at])
 }
 
 /// How many late writes the first workspace of a database has turned away.
@@ -124,7 +112,7 @@ impl Cluster {
 
     /// A new, empty database on it.
     pub async fn fresh(&self) -> String {
-        new_database(&format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)).await
+        database::fresh_on(&format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)).await
     }
 }
 

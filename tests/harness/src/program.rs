@@ -48,6 +48,8 @@ pub struct Setup {
     pub smtp_url: String,
     /// A bug that is switched on, for tests of the tests.
     pub bug: Option<&'static str>,
+    /// What else stands in its environment.
+    pub environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// A program that is running, or was until it was killed.
@@ -89,6 +91,7 @@ impl Program {
             .env("TIDINGS_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("TIDINGS_TEST_LEASE_SECS", LEASE_SECS.to_string())
             .stdin(Stdio::null());
+        command.envs(setup.environment.clone());
         if let Some(url) = &setup.database_url {
             command.env("TIDINGS_DATABASE_URL", url);
             command.env("TIDINGS_FILES_SHARED", setup.files_shared.to_string());
@@ -151,6 +154,18 @@ impl Program {
     /// The status, if the process has ended by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut()?.try_wait().expect("ask for the process")
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn until_ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        until("the program to end by itself", async || {
+            status = self.ended();
+            status.is_some()
+        })
+        .await;
+        self.child = None;
+        status.expect("it ended")
     }
 
     pub fn pid(&self) -> u32 {

@@ -1,7 +1,7 @@
 //! What a test runs in: a folder, a database, a mail sink, and one program or several on them, with
 //! a workspace whose schema the tests know.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -28,11 +28,25 @@ impl World {
         World::with(database_url, 1, bug).await
     }
 
+    /// One program on SQLite with more in its environment.
+    pub async fn on_sqlite_with(environment: Vec<(&'static str, PathBuf)>) -> World {
+        World::make(None, 1, None, environment).await
+    }
+
     /// So many programs on one database, all started, with a workspace and its schema.
     pub async fn with(
         database_url: Option<String>,
         nodes: usize,
         bug: Option<&'static str>,
+    ) -> World {
+        World::make(database_url, nodes, bug, Vec::new()).await
+    }
+
+    async fn make(
+        database_url: Option<String>,
+        nodes: usize,
+        bug: Option<&'static str>,
+        environment: Vec<(&'static str, PathBuf)>,
     ) -> World {
         let folder = tempfile::Builder::new().prefix("tidings-harness.").tempdir();
         let folder = folder.expect("a temporary folder");
@@ -49,6 +63,7 @@ impl World {
             master_key_file: folder.path().join("master.key"),
             smtp_url: sink.url(),
             bug,
+            environment: environment.clone(),
         };
         let mut nodes: Vec<Program> = (0..nodes).map(|at| Program::new(setup(at))).collect();
         nodes[0].cli(&["workspace", "create", "Harness"]);

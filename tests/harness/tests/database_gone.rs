@@ -1,4 +1,4 @@
-//! PostgreSQL goes away for seconds under single calls, an import and a campaign, and comes back.
+//! PostgreSQL goes away for seconds, and once for longer, under single calls, an import and a campaign, and comes back.
 //! Callers are told to try again, the program stays, and in the end nothing is lost or doubled.
 
 use std::sync::Arc;
@@ -16,6 +16,12 @@ use tidings_harness::world::World;
 
 const OUTAGES: u64 = 3;
 const CALLERS: u64 = 4;
+
+/// How long the last outage lasts: a minute in the long counts.
+fn last_outage() -> Duration {
+    let given = std::env::var("TIDINGS_OUTAGE_SECS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(given.unwrap_or(4))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_goes_away_loses_and_doubles_nothing() {
@@ -36,7 +42,7 @@ async fn a_database_that_goes_away_loses_and_doubles_nothing() {
         let (mails, immediate) = (world.sink.count(), run.below(2) == 1);
         let rows = Standing::of(&api, &import).await.rows;
         cluster.stop(immediate);
-        let away = run.millis(2_000, 4_000);
+        let away = if outage == OUTAGES { last_outage() } else { run.millis(2_000, 4_000) };
         run.say(&format!(
             "outage {outage} at mail {mails} and row {rows}: {away:?}, {}",
             if immediate { "as if the power had failed" } else { "an orderly stop" }

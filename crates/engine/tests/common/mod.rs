@@ -17,14 +17,9 @@ use tidings_engine::{Ctx, Hub, Settings, campaigns, changes, segments, templates
 use tidings_store::campaigns::{CampaignDraft, Counts, Sender};
 use tidings_store::templates::TemplateDraft;
 use tidings_store::{Home, Store};
+pub use tidings_testkit::hub::{Engine, home};
 use tidings_testkit::mail_sink::{MailSink, Script};
 use tokio::sync::watch;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    Sqlite,
-    Postgres,
-}
 
 /// A running hub, its mail sink and its clock.
 pub struct Sending {
@@ -36,32 +31,10 @@ pub struct Sending {
     folder: tempfile::TempDir,
 }
 
-async fn fresh_database() -> String {
-    let url = std::env::var("TIDINGS_TEST_POSTGRES")
-        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
-    let (client, connection) =
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
-    let driver = tokio::spawn(connection);
-    let name = format!("e{}", uuid::Uuid::now_v7().simple());
-    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
-    drop(client);
-    driver.await.expect("the driver ends").expect("the connection ends");
-    let at = url.rfind('/').expect("the URL names a database");
-    format!("{}/{name}", &url[..at])
-}
-
-/// An empty home on an engine; SQLite's is the folder.
-pub async fn home(engine: Engine, folder: &tempfile::TempDir) -> Home {
-    match engine {
-        Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-        Engine::Postgres => Home::Server { url: fresh_database().await, connections: 12 },
-    }
-}
-
 impl Sending {
     pub async fn on(engine: Engine, script: Script) -> Sending {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = home(engine, &folder).await;
+        let home = home(engine, folder.path()).await;
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
         let sink = MailSink::start(script).await;

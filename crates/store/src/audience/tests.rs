@@ -319,23 +319,9 @@ async fn store(engine: Engine) -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let home = match engine {
         Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-        _ => Home::Server { url: fresh_database().await, connections: 2 },
+        _ => Home::Server { url: tidings_testkit::database::fresh().await, connections: 2 },
     };
     (Store::open(&home).await.expect("open the store"), folder)
-}
-
-async fn fresh_database() -> String {
-    let url = std::env::var("TIDINGS_TEST_POSTGRES")
-        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
-    let (client, connection) =
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
-    let driver = tokio::spawn(connection);
-    let name = format!("audience_{}_{}", std::process::id(), Uuid::now_v7().simple());
-    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
-    drop(client);
-    driver.await.expect("the driver ends").expect("the connection ends");
-    let at = url.rfind('/').expect("the URL names a database");
-    format!("{}/{name}", &url[..at])
 }
 
 /// The seed and the number of bases can be set, to repeat a failure or to search for longer.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::postgres::{PREPARED, PostgresDb, pool};
 use super::{Db, Layout, Priority, Tx};
-use crate::guard::database;
 use crate::{Error, Result};
 
 struct Opened {
@@ -16,7 +15,7 @@ struct Opened {
 
 impl Opened {
     async fn new(connections: usize) -> Opened {
-        let url = database::fresh().await;
+        let url = tidings_testkit::database::fresh().await;
         let pool = pool(&url, connections).unwrap();
         let db = Arc::new(Db::Postgres(PostgresDb::new(pool, "s", Layout::Plain)));
         let (beside, connection) =

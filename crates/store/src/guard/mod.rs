@@ -3,8 +3,6 @@
 //! refused by its text. Tests only.
 
 mod batches;
-#[path = "../../tests/contract/database.rs"]
-pub(crate) mod database;
 mod forbidden;
 mod pages;
 mod plan;
@@ -26,7 +24,7 @@ struct Guarded {
 
 impl Guarded {
     async fn new() -> Guarded {
-        let url = database::fresh().await;
+        let url = tidings_testkit::database::fresh().await;
         let home = Home::Server { url: url.clone(), connections: 1 };
         let store = Store::open(&home).await.unwrap();
         let workspace = store.create_workspace("Guard", "UTC", true).await.unwrap();

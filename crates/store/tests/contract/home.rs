@@ -25,7 +25,7 @@ impl Engine {
     pub async fn home(self, folder: &tempfile::TempDir) -> Home {
         match self {
             Engine::Sqlite => Home::Folder(folder.path().join("data")),
-            _ => Home::Server { url: crate::database::fresh().await, connections: 8 },
+            _ => Home::Server { url: tidings_testkit::database::fresh().await, connections: 8 },
         }
     }
 }

@@ -5,7 +5,6 @@ mod archive;
 mod changes;
 mod consents;
 mod content;
-mod database;
 mod deliveries;
 mod groups;
 mod home;

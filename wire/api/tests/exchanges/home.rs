@@ -10,13 +10,9 @@ use tidings_domain::{Clock, Timestamp, WorkspaceId};
 use tidings_engine::accounts::{self, Role, Scope};
 use tidings_engine::{Ctx, Hub, Settings};
 use tidings_store::{Home, Store};
+pub use tidings_testkit::hub::Engine;
+use tidings_testkit::hub::home;
 use tower::ServiceExt;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    Sqlite,
-    Postgres,
-}
 
 pub struct TestApi {
     pub ctx: Ctx,
@@ -41,27 +37,10 @@ impl Answer {
     }
 }
 
-async fn fresh_database() -> String {
-    let url = std::env::var("TIDINGS_TEST_POSTGRES")
-        .expect("TIDINGS_TEST_POSTGRES names a PostgreSQL server; run the tests by `make test`");
-    let (client, connection) =
-        tokio_postgres::connect(&url, tokio_postgres::NoTls).await.expect("reach PostgreSQL");
-    let driver = tokio::spawn(connection);
-    let name = format!("a{}", uuid::Uuid::now_v7().simple());
-    client.batch_execute(&format!("create database {name}")).await.expect("create a database");
-    drop(client);
-    driver.await.expect("the driver ends").expect("the connection ends");
-    let at = url.rfind('/').expect("the URL names a database");
-    format!("{}/{name}", &url[..at])
-}
-
 impl TestApi {
     pub async fn on(engine: Engine) -> TestApi {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let home = match engine {
-            Engine::Sqlite => Home::Folder(folder.path().to_owned()),
-            Engine::Postgres => Home::Server { url: fresh_database().await, connections: 8 },
-        };
+        let home = home(engine, folder.path()).await;
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
         store.create_workspace("Other", "UTC", false).await.expect("another workspace");

@@ -1,0 +1,300 @@
+//! One-off campaigns: what a user plans. Their deliveries are next door.
+
+mod figures;
+mod links;
+mod run;
+
+use tidings_domain::campaign::{CampaignState, MessageClass};
+use tidings_domain::{CampaignId, SegmentId, TemplateId, Timestamp};
+
+pub use self::figures::Counts;
+pub use self::run::{SEND_CAMPAIGN, Shard};
+pub(crate) use self::run::{shard_ranges, state_of, wake_shards};
+use crate::customers::Page;
+use crate::engines::{Priority, Tx};
+use crate::sql::{Row, Sql};
+use crate::workspace::Workspace;
+use crate::{Error, Result};
+
+/// Who a campaign's messages come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    pub name: String,
+    pub address: String,
+    pub reply_to: Option<String>,
+}
+
+/// What a user plans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignDraft {
+    pub name: String,
+    /// `None` means every customer.
+    pub segment: Option<SegmentId>,
+    pub template: TemplateId,
+    pub sender: Sender,
+    pub class: MessageClass,
+    /// What it is about; only customers who want that get it.
+    pub topic: Option<String>,
+    pub scheduled_at: Option<Timestamp>,
+    /// What is added to the links of its mails, by name.
+    pub link_parameters: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    pub id: CampaignId,
+    pub number: i32,
+    pub name: String,
+    pub segment: Option<(SegmentId, i32, String)>,
+    pub template: (TemplateId, i32, String),
+    /// The version that is sent; fixed at the launch.
+    pub template_version: i32,
+    pub sender: Sender,
+    pub class: MessageClass,
+    /// The name of the topic it is about.
+    pub topic: Option<String>,
+    pub state: CampaignState,
+    pub scheduled_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub created_at: Timestamp,
+    /// What is added to the links of its mails, by name.
+    pub link_parameters: Vec<(String, String)>,
+}
+
+static ADD: Sql = Sql::reference(
+    "add_campaign",
+    "insert into {s}campaigns
+       (number, id, name, segment_number, template_number, template_version, sender_name,
+        sender_address, reply_to, class, state, scheduled_at, created_at, link_parameters,
+        topic)
+     select coalesce((select max(number) from {s}campaigns), 0) + 1, ?1, ?2,
+            (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
+            ?9, ?10, ?11, ?12
+     from {s}templates t where t.id = ?4
+     returning number",
+);
+
+static SEGMENT_THERE: Sql =
+    Sql::reference("segment_there", "select number from {s}segments where id = ?1");
+
+static CHANGE: Sql = Sql::reference(
+    "change_campaign",
+    "update {s}campaigns set name = ?2,
+       segment_number = (select number from {s}segments where id = ?3),
+       template_number = (select number from {s}templates where id = ?4),
+       sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9,
+       link_parameters = ?10, topic = ?11
+     where id = ?1 and state = 0",
+);
+
+static LIST: Sql = Sql::reference(
+    "campaigns",
+    "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
+            coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
+            c.link_parameters, c.topic
+     from {s}campaigns c
+     join {s}templates t on t.number = c.template_number
+     left join {s}segments s on s.number = c.segment_number
+     where c.number < ?1 order by c.number desc limit ?2",
+);
+
+static GET: Sql = Sql::reference(
+    "campaign",
+    "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
+            coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
+            c.link_parameters, c.topic
+     from {s}campaigns c
+     join {s}templates t on t.number = c.template_number
+     left join {s}segments s on s.number = c.segment_number
+     where c.id = ?1",
+);
+
+static GET_BY_NUMBER: Sql = Sql::reference(
+    "campaign_by_number",
+    "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
+            coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
+            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
+            c.link_parameters, c.topic
+     from {s}campaigns c
+     join {s}templates t on t.number = c.template_number
+     left join {s}segments s on s.number = c.segment_number
+     where c.number = ?1",
+);
+
+static DROP: Sql =
+    Sql::reference("drop_campaign", "delete from {s}campaigns where id = ?1 and state = 0");
+
+static TOPIC: Sql =
+    Sql::reference("campaign_topic", "select topic from {s}campaigns where number = ?1");
+
+static TOPIC_THERE: Sql = Sql::reference(
+    "topic_there",
+    "select number from {s}topics where channel = 1 and name = ?1 and archived_at is null",
+);
+
+pub(crate) static SQLS: &[&[&Sql]] = &[OWN, figures::SQL, links::SQL, run::SQL];
+static OWN: &[&Sql] =
+    &[&ADD, &SEGMENT_THERE, &CHANGE, &LIST, &GET, &GET_BY_NUMBER, &DROP, &TOPIC, &TOPIC_THERE];
+
+fn campaign(row: &Row) -> Result<Campaign> {
+    let corrupt = |what: &str| Error::Corrupt(format!("a campaign's {what} is unknown"));
+    let segment = match row.opt_uuid(3)? {
+        Some(id) => Some((SegmentId(id), row.small(4)?, row.text(5)?)),
+        None => None,
+    };
+    Ok(Campaign {
+        id: CampaignId(row.uuid(0)?),
+        number: row.small(1)?,
+        name: row.text(2)?,
+        segment,
+        template: (TemplateId(row.uuid(6)?), row.small(7)?, row.text(8)?),
+        template_version: row.small(9)?,
+        sender: Sender { name: row.text(10)?, address: row.text(11)?, reply_to: row.opt_text(12)? },
+        class: MessageClass::from_number(row.small(13)?).ok_or_else(|| corrupt("class"))?,
+        state: CampaignState::from_number(row.small(14)?).ok_or_else(|| corrupt("state"))?,
+        scheduled_at: row.opt_time(15)?,
+        started_at: row.opt_time(16)?,
+        finished_at: row.opt_time(17)?,
+        created_at: row.time(18)?,
+        link_parameters: parameters(&row.text(19)?)?,
+        topic: row.opt_text(20)?,
+    })
+}
+
+fn parameters(text: &str) -> Result<Vec<(String, String)>> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(text).map_err(|error| Error::Corrupt(format!("link parameters: {error}")))
+}
+
+fn parameters_text(parameters: &[(String, String)]) -> String {
+    if parameters.is_empty() {
+        return String::new();
+    }
+    serde_json::Value::from_iter(
+        parameters.iter().map(|(name, value)| serde_json::json!([name, value])),
+    )
+    .to_string()
+}
+
+pub(crate) async fn topic_of(tx: &mut Tx, number: i32) -> Result<Option<String>> {
+    let row = tx.first(&TOPIC, crate::params![number]).await?;
+    row.map_or(Ok(None), |row| row.opt_text(0))
+}
+
+async fn check_topic(tx: &mut Tx, topic: Option<&str>) -> Result<()> {
+    let Some(topic) = topic else { return Ok(()) };
+    match tx.first(&TOPIC_THERE, crate::params![topic]).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotFound(format!("the e-mail topic {topic}"))),
+    }
+}
+
+async fn check_segment(tx: &mut Tx, segment: Option<SegmentId>) -> Result<()> {
+    let Some(segment) = segment else { return Ok(()) };
+    match tx.first(&SEGMENT_THERE, crate::params![segment]).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::NotFound(format!("segment {segment}"))),
+    }
+}
+
+impl Workspace {
+    /// Adds a draft. A template or segment that is not there is refused by name.
+    pub async fn add_campaign(&self, draft: CampaignDraft, at: Timestamp) -> Result<CampaignId> {
+        let id = CampaignId::generate();
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                check_segment(tx, draft.segment).await?;
+                check_topic(tx, draft.topic.as_deref()).await?;
+                let params = crate::params![
+                    id,
+                    &draft.name,
+                    draft.segment,
+                    draft.template,
+                    &draft.sender.name,
+                    &draft.sender.address,
+                    draft.sender.reply_to.clone(),
+                    draft.class.number(),
+                    draft.scheduled_at,
+                    at,
+                    parameters_text(&draft.link_parameters),
+                    draft.topic.clone()
+                ];
+                match tx.first(&ADD, params).await? {
+                    Some(_) => Ok(id),
+                    None => Err(Error::NotFound(format!("template {}", draft.template))),
+                }
+            })
+        })
+        .await
+    }
+
+    /// Changes a draft; false where it is not a draft any more, or not there.
+    pub async fn change_campaign(&self, id: CampaignId, draft: CampaignDraft) -> Result<bool> {
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                check_segment(tx, draft.segment).await?;
+                check_topic(tx, draft.topic.as_deref()).await?;
+                let params = crate::params![
+                    id,
+                    &draft.name,
+                    draft.segment,
+                    draft.template,
+                    &draft.sender.name,
+                    &draft.sender.address,
+                    draft.sender.reply_to.clone(),
+                    draft.class.number(),
+                    draft.scheduled_at,
+                    parameters_text(&draft.link_parameters),
+                    draft.topic.clone()
+                ];
+                Ok(tx.execute(&CHANGE, params).await? > 0)
+            })
+        })
+        .await
+    }
+
+    pub async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                tx.first(&GET, crate::params![id]).await?.as_ref().map(campaign).transpose()
+            })
+        })
+        .await
+    }
+
+    pub async fn campaign_by_number(&self, number: i32) -> Result<Option<Campaign>> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                let row = tx.first(&GET_BY_NUMBER, crate::params![number]).await?;
+                row.as_ref().map(campaign).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Campaigns, newest first; `before` is the last number of the page before.
+    pub async fn campaigns(&self, before: i32, limit: usize) -> Result<Page<Campaign, i32>> {
+        let items = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    let rows = tx.query(&LIST, crate::params![before, limit as i64 + 1]).await?;
+                    rows.iter().map(campaign).collect::<Result<Vec<_>>>()
+                })
+            })
+            .await?;
+        Ok(Page::cut(items, limit, |campaign| campaign.number))
+    }
+
+    /// Drops a draft; false where it is not a draft any more, or not there.
+    pub async fn drop_campaign(&self, id: CampaignId) -> Result<bool> {
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move { Ok(tx.execute(&DROP, crate::params![id]).await? > 0) })
+        })
+        .await
+    }
+}
