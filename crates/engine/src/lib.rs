@@ -4,6 +4,7 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod audit;
 pub mod campaigns;
 pub mod changes;
 pub mod customers;
@@ -20,6 +21,7 @@ pub mod messages;
 pub mod nodes;
 pub mod overview;
 pub mod schema;
+mod seal;
 pub mod segments;
 pub mod suppressions;
 pub mod templates;

@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod audience;
+pub mod audit;
 mod bulk;
 pub mod campaigns;
 pub mod changes;
@@ -22,6 +23,7 @@ pub mod mailbox;
 pub mod memberships;
 pub mod migrate;
 pub mod overview;
+pub mod people;
 mod schema;
 pub mod search;
 pub mod segments;

@@ -30,6 +30,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0002_pages.sql"),
         postgres: include_str!("migrations/postgres/0002_pages.sql"),
     },
+    Migration {
+        number: 3,
+        name: "audit",
+        sqlite: include_str!("migrations/sqlite/0003_audit.sql"),
+        postgres: include_str!("migrations/postgres/0003_audit.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[
@@ -44,6 +50,12 @@ pub static SYSTEM: &[Migration] = &[
         name: "files_shared",
         sqlite: include_str!("migrations/sqlite_system/0002_files_shared.sql"),
         postgres: include_str!("migrations/postgres_system/0002_files_shared.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "people",
+        sqlite: include_str!("migrations/sqlite_system/0003_people.sql"),
+        postgres: include_str!("migrations/postgres_system/0003_people.sql"),
     },
 ];
 

@@ -7,6 +7,7 @@ use crate::sql::Sql;
 pub fn workspace() -> Vec<&'static Sql> {
     let mut all = crate::changes::SQLS.concat();
     all.extend(crate::archive::SQL);
+    all.extend(crate::audit::SQL);
     all.extend(crate::campaigns::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQL);
@@ -27,7 +28,9 @@ pub fn workspace() -> Vec<&'static Sql> {
 
 /// The statements over the system database.
 pub fn system() -> Vec<&'static Sql> {
-    crate::system::SQL.to_vec()
+    let mut all = crate::system::SQL.to_vec();
+    all.extend(crate::people::SQL);
+    all
 }
 
 /// All of them.

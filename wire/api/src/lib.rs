@@ -4,6 +4,7 @@
 //! nothing: it reads, translates, calls the engine and writes the outcome.
 
 mod attributes;
+mod audit;
 mod call;
 mod campaigns;
 mod customers;
@@ -20,12 +21,14 @@ mod marks;
 mod openapi;
 mod overview;
 mod paging;
+mod roles;
 mod segments;
 mod session;
 mod suppressions;
 mod tables;
 mod templates;
 mod tokens;
+mod totp;
 mod translate;
 mod users;
 
@@ -55,6 +58,7 @@ fn contents() -> OpenApiRouter<Api> {
     let template = || DefaultBodyLimit::max(TEMPLATE_BODY);
     OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(totp::show, totp::propose, totp::confirm, totp::remove))
         .routes(routes!(overview::show))
         .routes(routes!(customers::list, customers::upsert).layer(many()))
         .routes(routes!(customers::show))
@@ -102,7 +106,12 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
         .routes(routes!(users::list, users::create))
-        .routes(routes!(users::remove))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(roles::list))
+        .routes(routes!(roles::put, roles::remove))
+        .routes(routes!(roles::show_security, roles::put_security))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::check))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
 }
@@ -115,6 +124,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/openapi.json", get(show_document))
         .route("/v1/{*rest}", any(not_found))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), audit::layer))
         .layer(axum::middleware::from_fn_with_state(api.clone(), idempotency::layer))
         .layer(axum::middleware::map_response(not_stored))
         .method_not_allowed_fallback(wrong_method)

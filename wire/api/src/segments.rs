@@ -116,7 +116,7 @@ async fn one(ctx: &tidings_engine::Ctx, id: SegmentId) -> Result<Json<Segment>> 
 
 /// All segments, oldest first.
 #[utoipa::path(get, path = "/v1/segments", tag = "Segments",
-    security(("token" = ["segments"])),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = List<Segment>)))]
 pub async fn list(call: Call<ReadSegments>) -> Result<Json<List<Segment>>> {
     let sizes = segments::sizes(&call.ctx).await?;
@@ -133,7 +133,7 @@ pub async fn list(call: Call<ReadSegments>) -> Result<Json<List<Segment>>> {
 
 /// Make a segment; its customers are found in the background.
 #[utoipa::path(post, path = "/v1/segments", tag = "Segments", request_body = SegmentInput,
-    security(("token" = ["segments"])),
+    security(("token" = ["segments"]), ("session" = ["editor"])),
     responses((status = 201, body = Segment)))]
 pub async fn create(
     call: Call<WriteSegments>,
@@ -145,7 +145,7 @@ pub async fn create(
 
 /// One segment.
 #[utoipa::path(get, path = "/v1/segments/{id}", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Segment)))]
 pub async fn show(call: Call<ReadSegments>, Path(id): Path<Uuid>) -> Result<Json<Segment>> {
     one(&call.ctx, SegmentId(id)).await
@@ -153,7 +153,7 @@ pub async fn show(call: Call<ReadSegments>, Path(id): Path<Uuid>) -> Result<Json
 
 /// Change a segment's name or rule.
 #[utoipa::path(patch, path = "/v1/segments/{id}", tag = "Segments", request_body = SegmentChange,
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Segment)))]
 pub async fn change(
     call: Call<WriteSegments>,
@@ -169,7 +169,7 @@ pub async fn change(
 
 /// Remove a segment that nothing uses.
 #[utoipa::path(delete, path = "/v1/segments/{id}", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteSegments>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     segments::drop(&call.ctx, SegmentId(id)).await?;
@@ -178,7 +178,7 @@ pub async fn remove(call: Call<WriteSegments>, Path(id): Path<Uuid>) -> Result<S
 
 /// The customers of a segment.
 #[utoipa::path(get, path = "/v1/segments/{id}/customers", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path), Paging),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = List<CustomerSummary>)))]
 pub async fn customers(
     call: Call<ReadSegments>,
@@ -192,7 +192,7 @@ pub async fn customers(
 
 /// Count the customers who meet a rule.
 #[utoipa::path(post, path = "/v1/segments/count", tag = "Segments", request_body = RuleInput,
-    security(("token" = ["segments"])),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Count)))]
 pub async fn count(call: Call<ReadSegments>, Input(body): Input<RuleInput>) -> Result<Json<Count>> {
     let began = std::time::Instant::now();
@@ -203,7 +203,7 @@ pub async fn count(call: Call<ReadSegments>, Input(body): Input<RuleInput>) -> R
 
 /// What a rule may use: attributes with the operators that fit, tags, groups, events, tables.
 #[utoipa::path(get, path = "/v1/segments/fields", tag = "Segments",
-    security(("token" = ["segments"])),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = RuleFields)))]
 pub async fn fields(call: Call<ReadSegments>) -> Result<Json<RuleFields>> {
     let found = segments::fields(&call.ctx).await?;

@@ -60,7 +60,7 @@ fn suppression(stored: suppressions::Suppression) -> Suppression {
 
 /// Suppressed addresses, by channel and address.
 #[utoipa::path(get, path = "/v1/suppressions", tag = "Consents and suppressions",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(Paging),
     responses((status = 200, body = List<Suppression>)))]
 pub async fn list(
@@ -74,7 +74,7 @@ pub async fn list(
 /// Suppress an address. What is planned for it and has not begun is called off with it.
 #[utoipa::path(post, path = "/v1/suppressions", tag = "Consents and suppressions",
     request_body = SuppressionInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Suppression)))]
 pub async fn add(
     call: Call<WriteCustomers>,
@@ -96,7 +96,7 @@ pub async fn add(
 /// Lift a suppression.
 #[utoipa::path(delete, path = "/v1/suppressions/{channel}/{address}",
     tag = "Consents and suppressions",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("channel" = String, Path), ("address" = String, Path)),
     responses((status = 204)))]
 pub async fn remove(

@@ -134,7 +134,7 @@ pub(crate) fn preview(made: templates::Preview) -> Preview {
 
 /// Templates, oldest first.
 #[utoipa::path(get, path = "/v1/templates", tag = "Templates",
-    security(("token" = ["templates"])), params(Paging),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(Paging),
     responses((status = 200, body = List<TemplateSummary>)))]
 pub async fn list(
     call: Call<ReadTemplates>,
@@ -147,7 +147,7 @@ pub async fn list(
 
 /// Save a new template.
 #[utoipa::path(post, path = "/v1/templates", tag = "Templates", request_body = TemplateInput,
-    security(("token" = ["templates"])),
+    security(("token" = ["templates"]), ("session" = ["editor"])),
     responses((status = 201, body = Template)))]
 pub async fn create(
     call: Call<WriteTemplates>,
@@ -159,7 +159,7 @@ pub async fn create(
 
 /// One template with its parts.
 #[utoipa::path(get, path = "/v1/templates/{id}", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Template)))]
 pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Json<Template>> {
     Ok(template(templates::get(&call.ctx, TemplateId(id)).await?))
@@ -167,7 +167,7 @@ pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Save a new version of a template.
 #[utoipa::path(put, path = "/v1/templates/{id}", tag = "Templates", request_body = TemplateInput,
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Template)))]
 pub async fn put(
     call: Call<WriteTemplates>,
@@ -180,7 +180,7 @@ pub async fn put(
 
 /// Remove a template that no campaign uses.
 #[utoipa::path(delete, path = "/v1/templates/{id}", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     templates::drop(&call.ctx, TemplateId(id)).await?;
@@ -189,7 +189,7 @@ pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<
 
 /// Render parts for a customer without saving them. A fault names its part, line and column.
 #[utoipa::path(post, path = "/v1/templates/preview", tag = "Templates",
-    request_body = PreviewInput, security(("token" = ["templates"])),
+    request_body = PreviewInput, security(("token" = ["templates:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Preview)))]
 pub async fn preview_parts(
     call: Call<ReadTemplates>,
@@ -208,7 +208,7 @@ pub async fn preview_parts(
 
 /// Render a saved template for a customer.
 #[utoipa::path(get, path = "/v1/templates/{id}/preview", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), PreviewQuery),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), PreviewQuery),
     responses((status = 200, body = Preview)))]
 pub async fn preview_saved(
     call: Call<ReadTemplates>,
@@ -223,7 +223,7 @@ pub async fn preview_saved(
 
 /// Send one mail to look at; it counts nowhere, and its subject says that it is a test.
 #[utoipa::path(post, path = "/v1/templates/{id}/test", tag = "Templates",
-    request_body = TestInput, security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    request_body = TestInput, security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = TestDone)))]
 pub async fn test(
     call: Call<WriteTemplates>,
