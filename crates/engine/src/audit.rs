@@ -94,6 +94,11 @@ pub async fn page(
     before: Option<i64>,
     limit: usize,
 ) -> Result<Page<Entry, i64>> {
+    // No entry holds a NUL, and PostgreSQL has no place for one in what is looked for.
+    let texts = [&wanted.action, &wanted.thing];
+    if texts.into_iter().flatten().any(|text| text.contains('\0')) {
+        return Ok(Page { items: Vec::new(), next: None });
+    }
     Ok(ctx.workspace.audit_entries(wanted, before, limit).await?)
 }
 

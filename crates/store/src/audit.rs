@@ -108,7 +108,8 @@ pub struct Checked {
 
 static MOVE_HEAD: Sql = Sql::reference(
     "move_audit_head",
-    "update {s}audit_head set number = number + 1 where id = 1 returning number, hash",
+    "insert into {s}audit_head as h (id, number, hash) values (1, 1, ?1)
+     on conflict (id) do update set number = h.number + 1 returning number, hash",
 );
 static SEAL_HEAD: Sql =
     Sql::reference("seal_audit_head", "update {s}audit_head set hash = ?1 where id = 1");
@@ -223,7 +224,7 @@ fn id_in(result: &Json) -> Option<String> {
 /// for the end of the chain from here to the commit.
 pub(crate) async fn append(tx: &mut Tx, key: &[u8; 32], entry: &NewEntry) -> Result<()> {
     let lost = || Error::Corrupt("the end of the audit log is missing".to_owned());
-    let head = tx.first(&MOVE_HEAD, &[]).await?.ok_or_else(lost)?;
+    let head = tx.first(&MOVE_HEAD, crate::params![Vec::<u8>::new()]).await?.ok_or_else(lost)?;
     let (number, before) = (head.int(0)?, head.bytes(1)?);
     let hash = seal(key, &before, number, entry);
     let NewEntry { at, actor, action, thing, detail } = entry;

@@ -91,7 +91,7 @@ fn action(method: &Method, path: &str) -> String {
 fn named(noun: &str, thing: &str) -> String {
     let is_id = Uuid::parse_str(thing).is_ok();
     if is_id || ["attributes", "tables", "roles"].contains(&noun) {
-        thing.chars().take(200).collect()
+        thing.chars().filter(|c| !c.is_control()).take(200).collect()
     } else {
         String::new()
     }

@@ -35,7 +35,7 @@ mod snapshot;
 mod sums;
 mod tables;
 
-pub use backup::{backup, checksums};
+pub use backup::{backup, backup_workspace, checksums};
 pub(crate) use restore::refuse_unfinished;
 pub use restore::{Restoring, restore};
 pub(crate) use settle::SQL;

@@ -267,7 +267,7 @@ impl Target {
             let columns = super::tables::columns(snapshot.tx()?, &table.name).await?;
             let database = named.name();
             let tell = |rows| report(&progress("comparing", &database, &table.name, rows));
-            let found = snapshot.lines(&table.name, &columns, tell, |_| Ok(())).await?;
+            let found = snapshot.lines(&table.name, &columns, "", tell, |_| Ok(())).await?;
             if found != *sums {
                 return Err(Error::Corrupt(format!(
                     "the table {} of {database} is not what the archive holds",
@@ -383,6 +383,7 @@ mod tests {
             made_at: 0,
             engine: "sqlite".into(),
             program: String::new(),
+            workspace: None,
         };
         for (at, (path, fits)) in
             [("imports/1", true), ("../1", false), ("/tmp/1", false), ("", false), ("./1", false)]

@@ -29,7 +29,18 @@ macro_rules! exchanges {
     };
 }
 
-exchanges!(accounts, bad_input, customers, idempotency, imports, many, marks, schema, segments);
+exchanges!(
+    accounts,
+    bad_input,
+    customers,
+    idempotency,
+    imports,
+    many,
+    marks,
+    people,
+    schema,
+    segments
+);
 
 async fn play(engine: Engine, name: &str) {
     let api = TestApi::on(engine).await;
@@ -46,7 +57,7 @@ fn every_file_of_exchanges_is_played() {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         let name = name.trim_end_matches(".txt");
         assert!(
-            source.contains(&format!("{name},")) || source.contains(&format!("{name})")),
+            source.contains(&format!("{name},")) || source.contains(&format!("{name}\n")),
             "{name}"
         );
     }

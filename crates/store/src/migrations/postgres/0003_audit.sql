@@ -12,10 +12,9 @@ create table {s}audit (
 create index audit_by_thing on {s}audit (thing, number);
 create index audit_by_actor on {s}audit (actor, number);
 
--- The end of the chain; its row is also what writers queue at.
+-- The end of the chain, made by the first entry; its row is also what writers queue at.
 create table {s}audit_head (
   id integer primary key not null,
   number bigint not null,
   hash bytea not null
 );
-insert into {s}audit_head (id, number, hash) values (1, 0, '');

@@ -12,10 +12,9 @@ create table audit (
 create index audit_by_thing on audit (thing, number);
 create index audit_by_actor on audit (actor, number);
 
--- The end of the chain; its row is also what writers queue at.
+-- The end of the chain, made by the first entry; its row is also what writers queue at.
 create table audit_head (
   id integer primary key not null,
   number integer not null,
   hash blob not null
 );
-insert into audit_head (id, number, hash) values (1, 0, x'');
