@@ -76,11 +76,7 @@ fn session_body(api: &Api, signed_in: SignedIn) -> Session {
         })
         .collect();
     Session {
-        user: SessionUser {
-            mail: signed_in.mail,
-            name: signed_in.name,
-            totp: signed_in.totp,
-        },
+        user: SessionUser { mail: signed_in.mail, name: signed_in.name, totp: signed_in.totp },
         csrf: signed_in.csrf,
         workspaces,
         demo: api.hub.settings.demo,

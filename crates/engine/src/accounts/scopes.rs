@@ -102,7 +102,10 @@ pub struct Need {
 pub enum Access {
     Role(Role),
     /// A role of the workspace's own: a name for some scopes.
-    Own { name: String, scopes: Vec<Scope> },
+    Own {
+        name: String,
+        scopes: Vec<Scope>,
+    },
 }
 
 impl Access {
@@ -158,7 +161,8 @@ impl Caller {
     pub fn authorise(&self, need: Need) -> Result<()> {
         let scope = need.scope.name();
         match self {
-            Caller::Token { scopes, .. } => match scopes.iter().any(|one| one.includes(need.scope)) {
+            Caller::Token { scopes, .. } => match scopes.iter().any(|one| one.includes(need.scope))
+            {
                 true => Ok(()),
                 false => Err(Error::Forbidden(format!("this token lacks the scope {scope}"))),
             },

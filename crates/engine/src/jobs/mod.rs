@@ -86,8 +86,7 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
             match claim_one(&hub, id).await {
                 Ok(Some((ctx, job))) => {
                     let (number, stop) = places.take(id, Instant::now());
-                    let task =
-                        running.spawn(async move { run_claimed(&ctx, job, &stop).await });
+                    let task = running.spawn(async move { run_claimed(&ctx, job, &stop).await });
                     numbers.insert(task.id(), number);
                     waiting.push_back(id);
                 }

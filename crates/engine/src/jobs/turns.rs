@@ -52,11 +52,7 @@ impl Places {
     }
 
     /// Takes a place for a job: its number, and the order to stop that the job must follow.
-    pub fn take(
-        &mut self,
-        workspace: WorkspaceId,
-        now: Instant,
-    ) -> (u64, watch::Receiver<bool>) {
+    pub fn take(&mut self, workspace: WorkspaceId, now: Instant) -> (u64, watch::Receiver<bool>) {
         self.last += 1;
         let (stop, stopped) = watch::channel(false);
         self.held.push(Held { number: self.last, workspace, since: now, stop });
@@ -116,7 +112,12 @@ mod tests {
 
         /// One step: what is over or asked to stop ends, then places are filled; `ever` always has
         /// more to do. Gives whose jobs started.
-        fn step(&mut self, ever: &[WorkspaceId], once: &[WorkspaceId], takes: Duration) -> Vec<WorkspaceId> {
+        fn step(
+            &mut self,
+            ever: &[WorkspaceId],
+            once: &[WorkspaceId],
+            takes: Duration,
+        ) -> Vec<WorkspaceId> {
             self.now += Duration::from_secs(1);
             let mut running = std::mem::take(&mut self.running);
             running.retain(|(number, _, stop, ends)| {

@@ -31,8 +31,7 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
         }
         None => archive::backup(&store, target, files, progress).await,
     };
-    let done = done
-        .with_context(|| format!("write {}", arguments.target.display()))?;
+    let done = done.with_context(|| format!("write {}", arguments.target.display()))?;
     println!(
         "{} rows of {} tables in {} workspaces, {} files",
         done.rows, done.tables, done.workspaces, done.files

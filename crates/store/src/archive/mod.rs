@@ -27,6 +27,7 @@
 //! Sessions and nodes stay behind: nobody is signed in to a restored hub, and none of its nodes run.
 
 mod backup;
+mod beside;
 mod format;
 mod load;
 mod restore;
@@ -35,6 +36,7 @@ mod snapshot;
 mod sums;
 mod tables;
 
+pub use beside::restore_beside;
 pub use backup::{backup, backup_workspace, checksums};
 pub(crate) use restore::refuse_unfinished;
 pub use restore::{Restoring, restore};

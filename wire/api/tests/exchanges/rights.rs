@@ -29,7 +29,8 @@ struct Route {
     /// As the document has it, such as `/v1/groups/{id}`.
     template: String,
     rule: Rule,
-    has_body: bool,
+    /// Whether it is refused without more than its path: a body, or a part of the query.
+    needs_more: bool,
 }
 
 impl Route {
@@ -59,7 +60,8 @@ impl Route {
 fn rule(operation: &Value) -> Result<Rule, String> {
     let said = operation["security"].as_array().ok_or("says nothing of who may call it")?;
     let of = |scheme: &str| said.iter().find_map(|one| one.get(scheme)?.as_array());
-    let first = |list: &[Value]| list.first().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first =
+        |list: &[Value]| list.first().and_then(Value::as_str).unwrap_or_default().to_owned();
     match (of("token"), of("session")) {
         (None, None) if said.iter().all(|one| one == &json!({})) => Ok(Rule::Open),
         (None, Some(role)) if role.is_empty() => Ok(Rule::Person),
@@ -73,6 +75,12 @@ fn rule(operation: &Value) -> Result<Rule, String> {
     }
 }
 
+fn needs_more(operation: &Value) -> bool {
+    let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+    let asks = |one: &Value| one["in"] == "query" && one["required"] == true;
+    operation.get("requestBody").is_some() || parameters.iter().any(asks)
+}
+
 fn routes() -> Vec<Route> {
     let document = serde_json::to_value(tidings_wire_api::document()).unwrap();
     let mut routes = Vec::new();
@@ -82,15 +90,15 @@ fn routes() -> Vec<Route> {
             let is_session = path == "/v1/session" || path.starts_with("/v1/session/");
             let in_workspace = matches!(rule, Rule::Workspace(..));
             assert_ne!(in_workspace, is_session, "{method} {path} is open to all");
-            let described = operation["parameters"].as_array().map_or(0, |all| {
-                all.iter().filter(|parameter| parameter["in"] == "path").count()
-            });
+            let described = operation["parameters"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(|parameter| parameter["in"] == "path").count());
             assert_eq!(path.matches('{').count(), described, "{path} has an undescribed part");
             routes.push(Route {
                 method: method.to_uppercase(),
                 template: path.clone(),
                 rule,
-                has_body: operation.get("requestBody").is_some(),
+                needs_more: needs_more(operation),
             });
         }
     }
@@ -287,8 +295,7 @@ impl Things {
         };
         let id = |value: Value| value["id"].as_str().expect("an id").to_owned();
         let customer = id(made("/v1/customers", r#"{"email":"ann@example.com"}"#).await);
-        let segment =
-            id(made("/v1/segments", r#"{"name":"vips","rule":{"tag":"vip"}}"#).await);
+        let segment = id(made("/v1/segments", r#"{"name":"vips","rule":{"tag":"vip"}}"#).await);
         let template = id(made(
             "/v1/templates",
             r#"{"name":"hello","subject":"Hi","html":"<a href=\"{{unsubscribe_url}}\">x</a>"}"#,
@@ -382,10 +389,10 @@ async fn foreign_things_answer_as_if_they_did_not_exist() {
         let mut answers = Vec::new();
         for one in [thing.to_owned(), unlike(thing)] {
             let path = route.path(|_| one.clone());
-            let body = if route.has_body { "{}" } else { "" };
+            let body = if route.needs_more { "{}" } else { "" };
             let request = by_token(route, &path, &foreign).body(Body::from(body)).unwrap();
             let answer = api.send(request).await;
-            if !route.has_body && route.method != "PUT" {
+            if !route.needs_more && route.method != "PUT" {
                 assert_eq!(answer.status, 404, "{} of {one}", route.name());
             }
             answers.push(blurred(&answer, &one));

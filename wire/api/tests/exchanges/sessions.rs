@@ -189,7 +189,10 @@ async fn a_workspace_may_ask_everybody_for_a_second_factor() {
     let secret = shown["secret"].as_str().unwrap().to_owned();
     let now = || api.ctx.now().0 / 1_000_000;
     let wrong = call("PUT", "/v1/session/totp", json!({"code": "000000x"})).await;
-    assert_eq!((wrong.status.as_u16(), &wrong.json()["errors"][0]["code"]), (422, &json!("wrong_code")));
+    assert_eq!(
+        (wrong.status.as_u16(), &wrong.json()["errors"][0]["code"]),
+        (422, &json!("wrong_code"))
+    );
     let done = call("PUT", "/v1/session/totp", json!({"code": app(&secret, now())})).await;
     assert_eq!(done.status, 200);
     let recovery = done.json()["recovery_codes"][0].as_str().unwrap().to_owned();

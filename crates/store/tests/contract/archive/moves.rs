@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::json;
 use tidings_domain::change::{Change, CustomerRef, Outcome, RecordEvent, UpsertCustomer};
 use tidings_domain::{EventId, NodeId, Timestamp, TokenId, UserId};
-use tidings_store::archive::{Checksums, Restoring, backup, backup_workspace, restore};
+use tidings_store::archive::{Checksums, Restoring, backup, backup_workspace, restore, restore_beside};
 use tidings_store::system::{TokenRow, UserRow};
 use tidings_store::{Store, Workspace};
 
@@ -295,5 +295,36 @@ async fn a_workspace_is_backed_up_alone(test: TestStore) {
         assert_eq!(rows("own_roles"), 1);
         assert!(moved.store.system.user_by_mail("wanted@example.com").await.unwrap().is_some());
         assert!(moved.store.system.user_by_mail("planted@example.com").await.unwrap().is_none());
+    }
+    // Nor is it in the way of another hub's workspaces, once, and without a half of it.
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let folder = tempfile::tempdir().unwrap();
+        let home = engine.home(&folder).await;
+        let hub = Store::open(&home).await.unwrap();
+        for name in ["First", "Second"] {
+            hub.create_workspace(name, "UTC", false).await.unwrap();
+        }
+        let first = hub.workspace_by_slug("first").await.unwrap();
+        let taken = restore_beside(&home, &source, Restoring::default(), |_| {}).await;
+        assert!(matches!(taken, Err(tidings_store::Error::Conflict(_))), "its number is taken");
+        let free = test.folder.path().join(format!("{engine:?}.tidings"));
+        let name = format!("Third {engine:?}");
+        let third = test.store.create_workspace(&name, "UTC", false).await.unwrap();
+        people(&test.store, &third, &format!("third-{engine:?}").to_lowercase()).await;
+        people(&hub, &first, &format!("first-{engine:?}").to_lowercase()).await;
+        backup_workspace(&test.store, third.row.number, &free, None, |_| {}).await.unwrap();
+        restore_beside(&home, &free, Restoring::default(), |_| {}).await.unwrap();
+        let here = hub.workspace_by_slug(&third.row.slug).await.unwrap();
+        assert_eq!(here.row.id, third.row.id);
+        let tokens = hub.system.tokens_of(third.row.id).await.unwrap();
+        assert_eq!(tokens.len(), 1);
+        let users = hub.system.users_of(third.row.id).await.unwrap();
+        assert_eq!((users.len(), users[0].1.name.as_str()), (1, "admin"));
+        let again = restore_beside(&home, &free, Restoring::default(), |_| {}).await;
+        assert!(matches!(again, Err(tidings_store::Error::Conflict(_))), "it is here");
+        let whole = test.folder.path().join(format!("all-{engine:?}.tidings"));
+        backup(&test.store, &whole, None, |_| {}).await.unwrap();
+        let whole = restore_beside(&home, &whole, Restoring::default(), |_| {}).await;
+        assert!(matches!(whole, Err(tidings_store::Error::Invalid(_))), "it is a whole hub");
     }
 }
