@@ -224,3 +224,51 @@ async fn a_workspace_may_ask_everybody_for_a_second_factor() {
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["workspaces"][0]["totp_required"], true);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_do_is_written_down_without_anybodys_data() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let api = TestApi::on(engine).await;
+        let (cookie, csrf) = as_browser(&api, Role::Editor).await;
+        let call = async |method: &str, path: &str, body: &str| {
+            let request = request(method, path)
+                .header("cookie", &cookie)
+                .header("tidings-csrf", &csrf)
+                .header("tidings-workspace", "test");
+            let answer = api.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+            assert!(answer.status.is_success(), "{method} {path}: {:?}", answer.body);
+            answer
+        };
+        let mail = "planted@planted.example";
+        let body = format!(r#"{{"email":"{mail}","first_name":"Planted"}}"#);
+        let made = call("POST", "/v1/customers", &body).await.json();
+        let customer = made["id"].as_str().unwrap();
+        call("PUT", &format!("/v1/customers/email:{mail}/tags/planted"), "").await;
+        let address = format!(r#"{{"channel":"email","address":"{mail}"}}"#);
+        call("POST", "/v1/suppressions", &address).await;
+        call("DELETE", &format!("/v1/suppressions/email/{mail}"), "").await;
+        let found = api.call("GET", "/v1/audit", "").await;
+        let text = String::from_utf8_lossy(&found.body).to_lowercase();
+        assert!(!text.contains("planted"), "{text}");
+        let said: Vec<(String, String)> = found.json()["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| {
+                let word = |name: &str| one[name].as_str().unwrap().to_owned();
+                (word("action"), word("thing"))
+            })
+            .collect();
+        for (at, (action, thing)) in [
+            ("suppressions.delete", ""),
+            ("suppressions.create", ""),
+            ("customers.tags.put", customer),
+            ("customers.create", customer),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!((said[at].0.as_str(), said[at].1.as_str()), (action, thing));
+        }
+    }
+}
