@@ -52,12 +52,11 @@ static LOCK_ROLES: Sql = Sql::reference(
     "lock_roles",
     "update {s}workspaces set totp_required = totp_required where id = ?1",
 );
-static ADMINS: Sql = Sql::reference(
-    "count_admins",
-    "select count(*) from {s}roles r
+static ROLES_HERE: Sql = Sql::reference(
+    "roles_here",
+    "select r.role, o.scopes from {s}roles r
      left join {s}own_roles o on o.workspace_id = r.workspace_id and o.name = r.role
-     where r.workspace_id = ?1
-       and (r.role = 'admin' or ' ' || coalesce(o.scopes, '') || ' ' like '% admin %')",
+     where r.workspace_id = ?1",
 );
 static PUT_ROLE: Sql = Sql::reference(
     "change_role",
@@ -107,7 +106,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &DROP_OWN_ROLE,
     &USERS_WITH_ROLE,
     &LOCK_ROLES,
-    &ADMINS,
+    &ROLES_HERE,
     &PUT_ROLE,
     &DROP_ROLE,
     &REQUIRE_TOTP,
@@ -136,12 +135,18 @@ fn own_role(row: &Row) -> Result<OwnRole> {
     })
 }
 
-async fn admins(tx: &mut Tx, workspace: WorkspaceId) -> Result<i64> {
-    tx.first(&ADMINS, crate::params![workspace]).await?.map_or(Ok(0), |row| row.int(0))
+/// How many people may let others in: by their role, or by one of the workspace's own.
+async fn admins(tx: &mut Tx, workspace: WorkspaceId) -> Result<usize> {
+    let mut count = 0;
+    for row in tx.query(&ROLES_HERE, crate::params![workspace]).await? {
+        let own = row.opt_text(1)?.unwrap_or_default();
+        count += usize::from(row.text(0)? == "admin" || scopes(&own).iter().any(|one| one == "admin"));
+    }
+    Ok(count)
 }
 
 /// Refuses what leaves nobody who may let others in, where there was somebody.
-async fn keep_an_admin(tx: &mut Tx, workspace: WorkspaceId, before: i64) -> Result<()> {
+async fn keep_an_admin(tx: &mut Tx, workspace: WorkspaceId, before: usize) -> Result<()> {
     if before > 0 && admins(tx, workspace).await? == 0 {
         let text = "nobody would be left who may administer this workspace; its last admin stays";
         return Err(Error::Conflict(text.to_owned()));
