@@ -140,7 +140,8 @@ async fn admins(tx: &mut Tx, workspace: WorkspaceId) -> Result<usize> {
     let mut count = 0;
     for row in tx.query(&ROLES_HERE, crate::params![workspace]).await? {
         let own = row.opt_text(1)?.unwrap_or_default();
-        count += usize::from(row.text(0)? == "admin" || scopes(&own).iter().any(|one| one == "admin"));
+        count +=
+            usize::from(row.text(0)? == "admin" || scopes(&own).iter().any(|one| one == "admin"));
     }
     Ok(count)
 }

@@ -37,10 +37,9 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
         partitioned: arguments.partitioned.then_some(true),
     };
     if arguments.beside {
-        let done =
-            archive::restore_beside(&config.home(), &source, how, super::backup::progress)
-                .await
-                .with_context(|| format!("restore {}", source.display()))?;
+        let done = archive::restore_beside(&config.home(), &source, how, super::backup::progress)
+            .await
+            .with_context(|| format!("restore {}", source.display()))?;
         println!("{} rows of {} tables; its campaigns are paused", done.rows, done.tables);
         return Ok(ExitCode::SUCCESS);
     }

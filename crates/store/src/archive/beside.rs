@@ -68,8 +68,7 @@ async fn run(
             Item::Mark(Mark::Table(table)) => match &mut at_hand {
                 None => waiting.push(taken(&mut system, &mut reader, &table).await?),
                 Some((named, tx)) => {
-                    let loaded =
-                        target.table(named, tx, &mut reader, &table, &mut report).await?;
+                    let loaded = target.table(named, tx, &mut reader, &table, &mut report).await?;
                     summary.tables += 1;
                     summary.rows += loaded.rows;
                     sums.push((named.clone(), table, loaded));
@@ -142,7 +141,8 @@ async fn admit(system: &mut Tx, waiting: Vec<Waiting>, named: &Named) -> Result<
         for row in &one.rows {
             let mut row = row.clone();
             if one.table == "users" {
-                let (id, mail) = (at("id").ok_or_else(misplaced)?, at("mail").ok_or_else(misplaced)?);
+                let (id, mail) =
+                    (at("id").ok_or_else(misplaced)?, at("mail").ok_or_else(misplaced)?);
                 let text = "select id from {s}users where mail = ?1";
                 let here = system.query_text(text, &[row[mail].clone()]).await?;
                 if let Some(here) = here.first() {

@@ -36,8 +36,8 @@ mod snapshot;
 mod sums;
 mod tables;
 
-pub use beside::restore_beside;
 pub use backup::{backup, backup_workspace, checksums};
+pub use beside::restore_beside;
 pub(crate) use restore::refuse_unfinished;
 pub use restore::{Restoring, restore};
 pub(crate) use settle::SQL;

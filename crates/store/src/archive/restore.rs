@@ -217,7 +217,11 @@ impl Target {
     }
 
     /// Makes a database with the tables that the archive's program knew.
-    pub(super) async fn begin(&mut self, database: &Database, how: &Restoring) -> Result<(Named, Tx)> {
+    pub(super) async fn begin(
+        &mut self,
+        database: &Database,
+        how: &Restoring,
+    ) -> Result<(Named, Tx)> {
         let number = match database.name.strip_prefix('w') {
             Some(number) => Some(number.parse().map_err(|_| misplaced())?),
             None => None,

@@ -41,8 +41,15 @@ static PAUSE_ALL: Sql = Sql::reference(
     "update {s}campaigns set paused_from = state, state = 4 where state in (1, 2, 3)",
 );
 
-pub(crate) static SQL: &[&Sql] =
-    &[&PAUSE_ALL, &RELEASE_ALL, &ALL_SHARDS, &DROP_SHARDS, &PUT_SHARD, &DROP_SHARD_JOBS, &RESTART_SLICES];
+pub(crate) static SQL: &[&Sql] = &[
+    &PAUSE_ALL,
+    &RELEASE_ALL,
+    &ALL_SHARDS,
+    &DROP_SHARDS,
+    &PUT_SHARD,
+    &DROP_SHARD_JOBS,
+    &RESTART_SLICES,
+];
 
 /// Makes jobs that were running due.
 pub async fn release(tx: &mut Tx, at: Timestamp) -> Result<()> {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use serde_json::json;
 use tidings_domain::change::{Change, CustomerRef, Outcome, RecordEvent, UpsertCustomer};
 use tidings_domain::{EventId, NodeId, Timestamp, TokenId, UserId};
-use tidings_store::archive::{Checksums, Restoring, backup, backup_workspace, restore, restore_beside};
+use tidings_store::archive::{
+    Checksums, Restoring, backup, backup_workspace, restore, restore_beside,
+};
 use tidings_store::system::{TokenRow, UserRow};
 use tidings_store::{Store, Workspace};
 
