@@ -240,7 +240,7 @@ async fn what_people_do_is_written_down_without_anybodys_data() {
             answer
         };
         let mail = "planted@planted.example";
-        let body = format!(r#"{{"email":"{mail}","first_name":"Planted"}}"#);
+        let body = format!(r#"{{"email":"{mail}","external_id":"planted"}}"#);
         let made = call("POST", "/v1/customers", &body).await.json();
         let customer = made["id"].as_str().unwrap();
         call("PUT", &format!("/v1/customers/email:{mail}/tags/planted"), "").await;
