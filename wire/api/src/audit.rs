@@ -45,9 +45,8 @@ pub async fn layer(
             Err(_) => return next.run(request).await,
         },
     };
-    let is_data =
-        DATA.contains(&noun(path)) && matches!(authenticated.caller, Caller::Token { .. });
-    let act = (!is_data).then(|| {
+    let is_program = matches!(authenticated.caller, Caller::Token { .. });
+    let act = (!is_program || !is_data(path)).then(|| {
         let thing = params.iter().flatten().map(|(_, value)| value).next();
         let action = action(request.method(), path);
         let Authenticated { ctx, caller } = &authenticated;
