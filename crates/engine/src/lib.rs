@@ -4,6 +4,7 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod audit;
 pub mod blocks;
 pub mod campaigns;
 pub mod changes;
@@ -29,6 +30,7 @@ pub mod pages;
 pub mod personal;
 pub mod preferences;
 pub mod schema;
+mod seal;
 pub mod segments;
 pub mod suppressions;
 pub mod templates;

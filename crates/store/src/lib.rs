@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod audience;
+pub mod audit;
 pub mod blocks;
 mod bulk;
 pub mod campaigns;
@@ -26,6 +27,7 @@ pub mod mailbox;
 pub mod memberships;
 pub mod migrate;
 pub mod overview;
+pub mod people;
 pub mod personal;
 pub mod public_pages;
 mod schema;

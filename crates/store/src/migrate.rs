@@ -48,6 +48,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0005_audiences.sql"),
         postgres: include_str!("migrations/postgres/0005_audiences.sql"),
     },
+    Migration {
+        number: 6,
+        name: "audit",
+        sqlite: include_str!("migrations/sqlite/0006_audit.sql"),
+        postgres: include_str!("migrations/postgres/0006_audit.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[
@@ -62,6 +68,12 @@ pub static SYSTEM: &[Migration] = &[
         name: "files_shared",
         sqlite: include_str!("migrations/sqlite_system/0002_files_shared.sql"),
         postgres: include_str!("migrations/postgres_system/0002_files_shared.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "people",
+        sqlite: include_str!("migrations/sqlite_system/0003_people.sql"),
+        postgres: include_str!("migrations/postgres_system/0003_people.sql"),
     },
 ];
 

@@ -240,6 +240,10 @@ impl Row {
         }
     }
 
+    pub fn opt_bytes(&self, at: usize) -> Result<Option<Vec<u8>>> {
+        if self.is_null(at) { Ok(None) } else { self.bytes(at).map(Some) }
+    }
+
     pub fn json(&self, at: usize) -> Result<serde_json::Value> {
         match self.0.get(at) {
             Some(Cell::Json(value)) => Ok(value.clone()),

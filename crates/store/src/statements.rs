@@ -10,6 +10,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::blocks::SQL);
     all.extend(crate::campaigns::SQLS.concat());
     all.extend(crate::consents::SQL);
+    all.extend(crate::audit::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::deliveries::SQLS.concat());
     all.extend(crate::forms::SQL);
@@ -34,7 +35,9 @@ pub fn workspace() -> Vec<&'static Sql> {
 
 /// The statements over the system database.
 pub fn system() -> Vec<&'static Sql> {
-    crate::system::SQL.to_vec()
+    let mut all = crate::system::SQL.to_vec();
+    all.extend(crate::people::SQL);
+    all
 }
 
 /// All of them.

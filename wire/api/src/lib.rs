@@ -4,6 +4,7 @@
 //! nothing: it reads, translates, calls the engine and writes the outcome.
 
 mod attributes;
+mod audit;
 mod blocks;
 mod call;
 mod campaigns;
@@ -25,6 +26,7 @@ mod openapi;
 mod overview;
 mod paging;
 mod personal;
+mod roles;
 mod segments;
 mod session;
 mod suppressions;
@@ -32,6 +34,7 @@ mod tables;
 mod templates;
 mod tokens;
 mod topics;
+mod totp;
 mod translate;
 mod users;
 
@@ -63,6 +66,7 @@ fn contents() -> OpenApiRouter<Api> {
     let image = || DefaultBodyLimit::max(tidings_engine::images::MAX_BYTES + 1);
     OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(totp::show, totp::propose, totp::confirm, totp::remove))
         .routes(routes!(overview::show))
         .routes(routes!(customers::list, customers::upsert).layer(many()))
         .routes(routes!(customers::show, personal::erase))
@@ -139,7 +143,12 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
         .routes(routes!(users::list, users::create))
-        .routes(routes!(users::remove))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(roles::list))
+        .routes(routes!(roles::put, roles::remove))
+        .routes(routes!(roles::show_security, roles::put_security))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::check))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
 }
@@ -152,6 +161,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/openapi.json", get(show_document))
         .route("/v1/{*rest}", any(not_found))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), audit::layer))
         .layer(axum::middleware::from_fn_with_state(api.clone(), idempotency::layer))
         .layer(axum::middleware::map_response(not_stored))
         .method_not_allowed_fallback(wrong_method)

@@ -69,7 +69,7 @@ fn figures(campaign: Campaign) -> CampaignFigures {
 
 /// The figures of the first page.
 #[utoipa::path(get, path = "/v1/overview", tag = "Overview",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Overview)))]
 pub async fn show(call: Call<ReadCustomers>) -> Result<Json<Overview>> {
     let ctx = &call.ctx;

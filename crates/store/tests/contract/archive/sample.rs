@@ -195,6 +195,7 @@ async fn system(test: &TestStore) {
         mail: "ann@example.com".into(),
         name: "Ann".into(),
         password_hash: "$argon2id$…".into(),
+        totp: false,
     };
     system.add_user(&user, AT).await.unwrap();
     system.put_role(user.id, test.workspace.row.id, "admin").await.unwrap();
