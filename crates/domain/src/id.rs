@@ -68,4 +68,6 @@ ids! {
     UserId;
     /// An API token.
     TokenId;
+    /// A server that mail is handed to.
+    RelayId;
 }

@@ -12,7 +12,7 @@ pub use tidings_store::deliveries::{Delivery, LinkClicks};
 use tidings_store::templates::TemplateDraft;
 
 use crate::messages::Compiled;
-use crate::{Ctx, Error, Result, segments, templates};
+use crate::{Ctx, Error, Result, mail, segments, templates};
 
 /// How serious a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +108,21 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
     };
     let mut problems = Vec::new();
     let sample = sample(ctx, &draft, condition, &mut problems).await?;
-    let mail_ready = ctx.hub.mail_pool()?.is_some();
+    let sender = &campaign.sender.address;
+    let mail_ready = mail::has_way(ctx, sender).await?;
     if !mail_ready {
         problems.push(Problem {
             level: Level::Error,
             message: "no mail relay is set".to_owned(),
-            fix: "start the hub with --smtp-url, such as smtp://mail.example:587".to_owned(),
+            fix: "add one under Settings, E-mail; or start the hub with --smtp-url".to_owned(),
+        });
+    }
+    if !ctx.hub.settings.demo && !mail::is_signed(ctx, sender).await? {
+        let domain = mail::domain_of(sender).unwrap_or_default();
+        problems.push(Problem {
+            level: Level::Warning,
+            message: format!("mail from {domain} is not signed, and big receivers refuse such mail"),
+            fix: format!("make a DKIM key for {domain} under Settings, E-mail"),
         });
     }
     if audience.will_send == 0 {
@@ -165,10 +174,8 @@ async fn sample(
 /// Launches a campaign now or at a time; the template's version is fixed by it.
 pub async fn launch(ctx: &Ctx, id: CampaignId, at: Option<Timestamp>) -> Result<()> {
     let campaign = get(ctx, id).await?;
-    if ctx.hub.mail_pool()?.is_none() {
-        return Err(Error::Conflict(
-            "no mail relay is set; start the hub with --smtp-url".to_owned(),
-        ));
+    if !mail::has_way(ctx, &campaign.sender.address).await? {
+        return Err(Error::Conflict(mail::NO_RELAY.to_owned()));
     }
     let at = at.or(campaign.scheduled_at).unwrap_or_else(|| ctx.now()).max(ctx.now());
     if !ctx.workspace.launch_campaign(id, at).await? {

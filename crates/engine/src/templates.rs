@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value as Json};
 use tidings_channels::email::mime::{self, Mailbox};
-use tidings_channels::email::{ConnectError, Envelope, Outcome};
 use tidings_domain::TemplateId;
 use tidings_domain::change::CustomerRef;
 use tidings_liquid::Value;
@@ -12,7 +11,7 @@ use tidings_store::customers::Customer;
 pub use tidings_store::templates::{Template, TemplateDraft};
 
 use crate::messages::{Compiled, NotRendered, Parts, preview_variables, zoned};
-use crate::{Ctx, Error, Fault, Result};
+use crate::{Ctx, Error, Fault, Result, mail};
 
 /// The most that the parts of a template may take together, in bytes.
 const MAX_BYTES: usize = 1_000_000;
@@ -139,13 +138,14 @@ pub async fn send_test(
     });
     let from = tidings_domain::checked::email(&sender.address)
         .map_err(|text| Error::invalid("sender.address", text))?;
-    let Some(pool) = ctx.hub.mail_pool()? else {
-        let text = "no mail relay is set; start the hub with --smtp-url";
-        return Err(Error::Conflict(text.to_owned()));
-    };
+    if !mail::has_way(ctx, &from).await? {
+        return Err(Error::Conflict(mail::NO_RELAY.to_owned()));
+    }
     let draft = as_draft(get(ctx, id).await?);
     let made = preview(ctx, &draft, customer, Map::new()).await?;
-    let domain = from.rsplit('@').next().unwrap_or_default();
+    let domain = mail::domain_of(&from);
+    let domain =
+        domain.ok_or_else(|| Error::invalid("sender.address", "its domain has no ASCII form"))?;
     let bytes = mime::build(&mime::Message {
         from: Mailbox { name: Some(&sender.name), address: &from },
         to: Mailbox { name: None, address: &to },
@@ -159,12 +159,5 @@ pub async fn send_test(
         headers: &[],
     })
     .map_err(|error| Error::invalid("subject", error.to_string()))?;
-    let unreachable = |error: ConnectError| Error::Conflict(format!("the relay: {error}"));
-    let mut lease = pool.connection().await.map_err(unreachable)?;
-    let envelope = Envelope { return_path: &from, recipient: &to };
-    Ok(match lease.send(&envelope, &bytes).await {
-        Outcome::Sent { reply, .. } => (true, reply),
-        Outcome::Refused(refusal) => (false, refusal.reply),
-        Outcome::Failed { reason, .. } | Outcome::Unknown { reason } => (false, reason),
-    })
+    mail::send_now(ctx, &from, &to, bytes).await
 }

@@ -30,6 +30,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0002_pages.sql"),
         postgres: include_str!("migrations/postgres/0002_pages.sql"),
     },
+    Migration {
+        number: 3,
+        name: "email",
+        sqlite: include_str!("migrations/sqlite/0003_email.sql"),
+        postgres: include_str!("migrations/postgres/0003_email.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

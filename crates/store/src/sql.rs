@@ -133,7 +133,8 @@ id_params!(
     JobId,
     NodeId,
     UserId,
-    TokenId
+    TokenId,
+    RelayId
 );
 
 /// Builds a parameter list from values of different types.

@@ -11,13 +11,14 @@ use mail_builder::{
     mime::MimePart,
 };
 
+use super::address::wire_address;
 use super::plain_text::plain_text;
 
 /// An address with an optional name to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mailbox<'a> {
     pub name: Option<&'a str>,
-    /// `local@domain`
+    /// `local@domain`; a domain beyond ASCII is written in its ASCII form.
     pub address: &'a str,
 }
 
@@ -86,17 +87,18 @@ const OWN_HEADERS: [&str; 16] = [
     "content-disposition",
 ];
 
-/// The mail as bytes: CRLF line ends, 7-bit unless an address goes beyond ASCII.
+/// The mail as bytes: CRLF line ends, 7-bit unless the local part of an address goes beyond ASCII;
+/// such a mail is for relays with SMTPUTF8.
 pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     check(message)?;
     let mut builder = MessageBuilder::new()
-        .from(address(&message.from))
-        .to(address(&message.to))
+        .from(address("from", &message.from)?)
+        .to(address("to", &message.to)?)
         .subject(Text::new(message.subject))
         .date(Date::new(message.date_s))
         .message_id(MessageId::new(message.message_id));
     if let Some(reply_to) = &message.reply_to {
-        builder = builder.reply_to(address(reply_to));
+        builder = builder.reply_to(address("reply-to", reply_to)?);
     }
     if let Some(unsubscribe) = &message.unsubscribe {
         let mail = unsubscribe.mail.map(|mail| Cow::from(format!("mailto:{mail}")));
@@ -124,8 +126,9 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     Ok(bytes)
 }
 
-fn address<'a>(mailbox: &Mailbox<'a>) -> Address<'a> {
-    Address::new_address(mailbox.name.filter(|name| !name.trim().is_empty()), mailbox.address)
+fn address<'a>(what: &'static str, mailbox: &Mailbox<'a>) -> Result<Address<'a>, MimeError> {
+    let address = wire_address(mailbox.address).ok_or(MimeError::Address(what))?;
+    Ok(Address::new_address(mailbox.name.filter(|name| !name.trim().is_empty()), address))
 }
 
 /// Made from the unique Message-ID, which no author of a text can know in advance; `=_` cannot occur in
@@ -182,7 +185,7 @@ fn check_value(what: &str, value: &str) -> Result<(), MimeError> {
 }
 
 fn check_address(what: &'static str, address: &str) -> Result<(), MimeError> {
-    let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;:".contains(c);
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;:()[]\\\"".contains(c);
     match address.rsplit_once('@') {
         Some((local, domain))
             if !local.is_empty() && !domain.is_empty() && !address.contains(odd) =>

@@ -146,7 +146,8 @@ fn place(line: usize, column: usize) -> Option<(u32, u32)> {
 pub struct Maker {
     compiled: Compiled,
     keys: LinkKeys,
-    public_url: String,
+    /// Where its links point to: the hub, or the sender's own address of it.
+    tracking_url: String,
     workspace: u32,
     campaign: u32,
     /// Numbers of the addresses that stand in the template.
@@ -169,12 +170,13 @@ impl Maker {
         compiled: Compiled,
         campaign: &Campaign,
         links: Vec<(i32, String)>,
+        tracking_url: String,
     ) -> Maker {
         let number = |number: i32| u32::try_from(number).unwrap_or_default();
         Maker {
             compiled,
             keys: ctx.hub.link_keys(),
-            public_url: ctx.hub.settings.public_url.clone(),
+            tracking_url,
             workspace: number(ctx.workspace.row.number),
             campaign: number(campaign.number),
             links: links.into_iter().map(|(at, url)| (url, number(at))).collect(),
@@ -193,7 +195,7 @@ impl Maker {
 
     fn url(&self, path: &str, customer: CustomerId, purpose: Purpose) -> String {
         let token = self.keys.token(&self.link(customer, purpose));
-        format!("{}/t/{path}/{token}", self.public_url)
+        format!("{}/t/{path}/{token}", self.tracking_url)
     }
 
     /// Renders for a customer, makes the links ours and adds the pixel that tells of an opening.
@@ -206,7 +208,7 @@ impl Maker {
             ("unsubscribe_url", Value::text(unsubscribe_url.as_str())),
         ];
         let mut parts = self.compiled.render(&variables, &self.now)?;
-        let own = format!("{}/t/", self.public_url);
+        let own = format!("{}/t/", self.tracking_url);
         parts.html = rewrite::rewrite(&parts.html, |url| {
             if url.starts_with(&own) {
                 return None;

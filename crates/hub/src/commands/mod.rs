@@ -3,6 +3,7 @@
 mod backup;
 mod csv;
 mod demo;
+mod dkim;
 mod import;
 mod migrate;
 mod openapi;
@@ -43,6 +44,8 @@ enum Command {
     Token(token::Arguments),
     /// Make users of the console
     User(user::Arguments),
+    /// Make the keys that sign mail, and show their DNS records
+    Dkim(dkim::Arguments),
     /// Import a file of customers or records
     Import(import::Arguments),
     /// Count segments
@@ -70,6 +73,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Workspace(arguments) => workspace::run(config()?, arguments).await,
         Command::Token(arguments) => token::run(config()?, arguments).await,
         Command::User(arguments) => user::run(config()?, arguments).await,
+        Command::Dkim(arguments) => dkim::run(config()?, arguments).await,
         Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,
         Command::Csv(arguments) => csv::run(&arguments),

@@ -5,6 +5,7 @@ mod archive;
 mod changes;
 mod database;
 mod deliveries;
+mod email;
 mod groups;
 mod home;
 mod idempotency;

@@ -29,7 +29,9 @@ macro_rules! exchanges {
     };
 }
 
-exchanges!(accounts, bad_input, customers, idempotency, imports, many, marks, schema, segments);
+exchanges!(
+    accounts, bad_input, customers, email, idempotency, imports, many, marks, schema, segments
+);
 
 async fn play(engine: Engine, name: &str) {
     let api = TestApi::on(engine).await;
