@@ -56,7 +56,7 @@ async function addresses() {
     '/segments', '/segments/new', `/segments/${await one('/v1/segments')}`, '/templates', '/templates/new', `/templates/${await one('/v1/templates')}`,
     '/campaigns', '/campaigns/new', `/campaigns/${draft}/edit`, ...campaigns.map(({ id }) => `/campaigns/${id}`),
     '/mailbox', `/mailbox?mail=${await one('/v1/mailbox')}`,
-    '/settings', '/settings?tab=groups', '/settings?tab=suppressions', '/settings?tab=tokens', '/settings?tab=users', '/no-such-screen',
+    '/settings', '/settings?tab=groups', '/settings?tab=suppressions', '/settings?tab=email', '/settings?tab=tokens', '/settings?tab=users', '/no-such-screen',
   ]
 }
 

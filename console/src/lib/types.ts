@@ -220,3 +220,27 @@ export interface Suppression { channel: string; address: string; reason: string 
 export interface Token { id: string; name: string; scopes: string[]; token?: string; created_at?: string | null; last_used_at?: string | null }
 
 export interface User { mail: string; role: Role; name?: string | null; password?: string }
+
+export interface Relay {
+  id: string
+  name: string
+  url: string
+  username: string | null
+  has_password: boolean
+  per_second: number | null
+  open_max: number
+  weight: number
+  enabled: boolean
+  state: { up: boolean; error: string | null; open: number } | null
+}
+
+export interface DkimKey {
+  selector: string
+  algorithm: 'rsa' | 'ed25519'
+  active: boolean
+  record: { name: string; value: string; zone_line: string }
+}
+
+export interface SenderDomain { domain: string; relay_id: string | null; tracking_url: string | null; keys: DkimKey[] }
+
+export interface RecipientLimit { domain: string; open_max: number }

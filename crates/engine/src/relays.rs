@@ -69,9 +69,15 @@ pub struct Tried {
 pub async fn list(ctx: &Ctx) -> Result<Vec<Relay>> {
     let desk = mail::desk(ctx).await?;
     let shown = |stored: &Stored| {
-        let state = desk.route(stored).map(|route| {
-            let state = route.state();
-            State { is_up: state.is_up, error: state.error, open: state.pool.leased }
+        let state = stored.settings.enabled.then(|| match desk.route(stored) {
+            Some(route) => {
+                let state = route.state();
+                State { is_up: state.is_up, error: state.error, open: state.pool.leased }
+            }
+            None => {
+                let error = "its password cannot be opened; give it again".to_owned();
+                State { is_up: false, error: Some(error), open: 0 }
+            }
         });
         shown(stored.clone(), state)
     };

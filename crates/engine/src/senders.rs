@@ -188,7 +188,9 @@ pub async fn create_key(ctx: &Ctx, domain: &str, input: KeyInput) -> Result<Key>
 pub async fn switch_key(ctx: &Ctx, domain: &str, selector: &str, active: bool) -> Result<Key> {
     let domain = checked_domain("domain", domain)?;
     let missing = || Error::NotFound(format!("key {selector} of {domain}"));
-    if !ctx.workspace.switch_dkim_key(&domain, selector, active).await? {
+    if !is_selector(selector)
+        || !ctx.workspace.switch_dkim_key(&domain, selector, active).await?
+    {
         return Err(missing());
     }
     let kept = get(ctx, &domain).await?.keys.into_iter().find(|key| key.selector == selector);
@@ -198,10 +200,10 @@ pub async fn switch_key(ctx: &Ctx, domain: &str, selector: &str, active: bool) -
 /// Drops a key. Mail that it signed may still be on its way: its record should stay for some days.
 pub async fn drop_key(ctx: &Ctx, domain: &str, selector: &str) -> Result<()> {
     let domain = checked_domain("domain", domain)?;
-    match ctx.workspace.drop_dkim_key(&domain, selector).await? {
-        true => Ok(()),
-        false => Err(Error::NotFound(format!("key {selector} of {domain}"))),
+    if is_selector(selector) && ctx.workspace.drop_dkim_key(&domain, selector).await? {
+        return Ok(());
     }
+    Err(Error::NotFound(format!("key {selector} of {domain}")))
 }
 
 /// How many messages may be on their way to the addresses of a domain at once.
@@ -270,13 +272,20 @@ fn checked_tracking_url(text: &str) -> Result<String> {
     }
 }
 
+fn is_selector(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let ends_well = !text.starts_with('-') && !text.ends_with('-');
+    (1..=63).contains(&text.len()) && text.bytes().all(plain) && ends_well
+}
+
 fn checked_selector(text: String) -> Result<String> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
-    if plain && (1..=63).contains(&text.len()) && !text.starts_with('-') && !text.ends_with('-') {
-        return Ok(text);
+    match is_selector(&text) {
+        true => Ok(text),
+        false => Err(Error::invalid(
+            "selector",
+            "expected at most 63 of a-z, 0-9 and -, such as news-1",
+        )),
     }
-    let expected = "expected at most 63 of a-z, 0-9 and -, such as news-1";
-    Err(Error::invalid("selector", expected))
 }
 
 /// Such as `rsa-20261123`, with a number behind it where that is taken.

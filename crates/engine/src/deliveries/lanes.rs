@@ -5,7 +5,7 @@
 //! takes them out; so nothing is left lying.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -20,6 +20,8 @@ const MOST_WAITING: usize = 2_000;
 pub(super) struct Lanes<T = DueDelivery> {
     by_domain: Mutex<HashMap<String, Lane<T>>>,
     waiting: AtomicUsize,
+    /// Where workers take their messages from.
+    queue: OnceLock<WeakSender<T>>,
 }
 
 struct Lane<T> {
@@ -44,11 +46,40 @@ pub(super) enum Entered<T> {
 
 impl<T> Default for Lanes<T> {
     fn default() -> Lanes<T> {
-        Lanes { by_domain: Mutex::default(), waiting: AtomicUsize::new(0) }
+        Lanes {
+            by_domain: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            queue: OnceLock::new(),
+        }
     }
 }
 
 impl<T> Lanes<T> {
+    /// Says where workers take their messages from.
+    pub(super) fn set_queue(&self, queue: WeakSender<T>) {
+        let _ = self.queue.set(queue);
+    }
+
+    /// Offers what waits to all workers again, because the limits were changed.
+    pub(super) fn offer_all(&self) {
+        let mut lanes = self.by_domain.lock();
+        for lane in lanes.values_mut() {
+            let all = lane.waiting.len();
+            self.offer(lane, all);
+        }
+    }
+
+    /// Moves messages of a lane to the workers' queue, as far as there is room.
+    fn offer(&self, lane: &mut Lane<T>, most: usize) {
+        let Some(queue) = self.queue.get().and_then(WeakSender::upgrade) else { return };
+        for _ in 0..most {
+            let Ok(slot) = queue.try_reserve() else { return };
+            let Some(message) = lane.waiting.pop_front() else { return };
+            slot.send(message);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// Takes a turn at the domain, or leaves the message to a worker who has one.
     pub(super) async fn enter(
         &self,
@@ -80,6 +111,7 @@ impl<T> Lanes<T> {
                 let mut lanes = self.by_domain.lock();
                 if let Some(lane) = lanes.get_mut(&domain) {
                     lane.waiting.push_back(message);
+                    self.waiting.fetch_add(1, Ordering::Relaxed);
                 }
                 Entered::Waits
             }
@@ -88,11 +120,9 @@ impl<T> Lanes<T> {
 
     /// After a message: the next one of the domain with the same turn, or the turn is given up.
     /// Further turns that have become free are offered to other workers through their queue.
-    pub(super) fn next(&self, place: Place, queue: &WeakSender<T>) -> Option<(T, Place)> {
+    pub(super) fn next(&self, place: Place) -> Option<(T, Place)> {
         let mut lanes = self.by_domain.lock();
-        let Some(lane) = lanes.get_mut(&place.domain) else {
-            return None;
-        };
+        let lane = lanes.get_mut(&place.domain)?;
         let Some(message) = lane.waiting.pop_front() else {
             lane.workers -= 1;
             if lane.workers == 0 {
@@ -102,17 +132,8 @@ impl<T> Lanes<T> {
             drop(place);
             return None;
         };
-        let mut taken = 1;
-        if let Some(queue) = queue.upgrade() {
-            for _ in 0..place.turns.available_permits().min(lane.waiting.len()) {
-                let Ok(slot) = queue.try_reserve() else { break };
-                if let Some(message) = lane.waiting.pop_front() {
-                    slot.send(message);
-                    taken += 1;
-                }
-            }
-        }
-        self.waiting.fetch_sub(taken, Ordering::Relaxed);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.offer(lane, place.turns.available_permits());
         Some((message, place))
     }
 }
@@ -137,15 +158,13 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_taken_by_those_who_have_a_turn() {
         let (lanes, turns) = (Lanes::default(), turns(2));
-        let (queue, _items) = mpsc::channel(8);
-        let queue = queue.downgrade();
         let first = go(&lanes, &turns, 1).await.expect("a turn");
         let second = go(&lanes, &turns, 2).await.expect("a turn");
         assert!(go(&lanes, &turns, 3).await.is_none());
-        let (message, first) = lanes.next(first, &queue).expect("the third waits");
+        let (message, first) = lanes.next(first).expect("the third waits");
         assert_eq!(message, 3);
-        assert!(lanes.next(second, &queue).is_none());
-        assert!(lanes.next(first, &queue).is_none());
+        assert!(lanes.next(second).is_none());
+        assert!(lanes.next(first).is_none());
         assert_eq!((turns.available_permits(), lanes.by_domain.lock().len()), (2, 0));
     }
 
@@ -153,6 +172,7 @@ mod tests {
     async fn turns_that_become_free_are_offered() {
         let (lanes, turns) = (Lanes::default(), turns(3));
         let (queue, mut items) = mpsc::channel(8);
+        lanes.set_queue(queue.downgrade());
         // Another campaign has two of the three turns.
         let others = turns.clone().acquire_many_owned(2).await.expect("turns");
         let place = go(&lanes, &turns, 1).await.expect("a turn");
@@ -160,11 +180,26 @@ mod tests {
             assert!(go(&lanes, &turns, message).await.is_none());
         }
         drop(others);
-        let (message, place) = lanes.next(place, &queue.downgrade()).expect("more wait");
+        let (message, place) = lanes.next(place).expect("more wait");
         assert_eq!((message, items.try_recv(), items.try_recv()), (2, Ok(3), Ok(4)));
         assert!(items.try_recv().is_err());
-        assert_eq!(lanes.next(place, &queue.downgrade()).map(|(message, _)| message), Some(5));
+        assert_eq!(lanes.next(place).map(|(message, _)| message), Some(5));
         assert_eq!(lanes.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_offered_again_when_limits_change() {
+        let (lanes, few) = (Lanes::default(), turns(1));
+        let (queue, mut items) = mpsc::channel(2);
+        lanes.set_queue(queue.downgrade());
+        let _place = go(&lanes, &few, 1).await.expect("a turn");
+        for message in 2..=4 {
+            assert!(go(&lanes, &few, message).await.is_none());
+        }
+        lanes.offer_all();
+        assert_eq!((items.try_recv(), items.try_recv()), (Ok(2), Ok(3)));
+        assert!(items.try_recv().is_err(), "there is room for two");
+        assert!(go(&lanes, &turns(9), 2).await.is_some(), "by the new limit it may go");
     }
 
     #[tokio::test]
@@ -181,8 +216,7 @@ mod tests {
         assert!(go(&lanes, &turns, 2).await.is_none(), "the second does not wait as well");
         drop(held);
         let place = line.await.expect("no panic").expect("its turn came");
-        let (queue, _items) = mpsc::channel(8);
-        let next = lanes.next(place, &queue.downgrade());
+        let next = lanes.next(place);
         assert_eq!(next.map(|(message, _)| message), Some(2));
     }
 }

@@ -81,7 +81,13 @@ impl Run {
     /// Takes over what was changed in the relays, keys and limits since the last look.
     pub(crate) async fn look_for_way(&self) {
         match mail::way(&self.ctx, &self.campaign.sender.address).await {
-            Ok(Some(way)) => *self.way.write() = Arc::new(way),
+            Ok(Some(way)) => {
+                let way = Arc::new(way);
+                let before = std::mem::replace(&mut *self.way.write(), way.clone());
+                if !before.is_of_same_desk(&way) {
+                    self.lanes.offer_all();
+                }
+            }
             Ok(None) => self.end(Ending::RelayGone(mail::NO_RELAY.to_owned())),
             Err(error) => tracing::warn!(%error, "look for the relays"),
         }

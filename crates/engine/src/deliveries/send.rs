@@ -75,6 +75,7 @@ type Items = Arc<Mutex<mpsc::Receiver<DueDelivery>>>;
 /// Starts as many workers as there may be messages on their way.
 pub(super) fn start_workers(run: &Arc<Run>, ledger: Ledger) -> (Queue, Vec<JoinHandle<()>>) {
     let (sender, items) = mpsc::channel(super::READ);
+    run.lanes.set_queue(sender.downgrade());
     let items = Arc::new(Mutex::new(items));
     let open = Arc::new(Open::default());
     let workers = (0..run.ctx.hub.settings.smtp_open_max.max(1))
@@ -84,7 +85,6 @@ pub(super) fn start_workers(run: &Arc<Run>, ledger: Ledger) -> (Queue, Vec<JoinH
                 items: items.clone(),
                 ledger: ledger.clone(),
                 open: open.clone(),
-                queue: sender.downgrade(),
                 finished: None,
                 unrecorded: 0,
                 lease: None,
@@ -112,7 +112,6 @@ struct Worker {
     items: Items,
     ledger: Ledger,
     open: Arc<Open>,
-    queue: mpsc::WeakSender<DueDelivery>,
     /// How the last message ended, until it is written down.
     finished: Option<Finished>,
     /// How many deliveries this worker has dealt with but not yet recorded.
@@ -215,12 +214,13 @@ impl Worker {
 
     /// The message, once it has its domain's turn; `None` where it waits in the domain's lane.
     async fn in_lane(&mut self, delivery: DueDelivery) -> Option<DueDelivery> {
-        if self.place.is_some() || self.run.is_ending() {
+        let way = self.run.way();
+        if self.place.is_some() || !way.has_limits() || self.run.is_ending() {
             return Some(delivery);
         }
         let domain = delivery.customer.email.as_deref().and_then(mail::domain_of);
         let Some(domain) = domain else { return Some(delivery) };
-        let Some(turns) = self.run.way().turns_at(&domain) else { return Some(delivery) };
+        let Some(turns) = way.turns_at(&domain) else { return Some(delivery) };
         let run = self.run.clone();
         let mut entering = std::pin::pin!(run.lanes.enter(domain, turns, delivery));
         let entered = match tokio::time::timeout(PATIENCE, &mut entering).await {
@@ -243,7 +243,7 @@ impl Worker {
     /// next of all. A worker that has something to record does not wait for it.
     async fn next(&mut self) -> Taken {
         if let Some(place) = self.place.take()
-            && let Some((delivery, place)) = self.run.lanes.next(place, &self.queue)
+            && let Some((delivery, place)) = self.run.lanes.next(place)
         {
             self.place = Some(place);
             return Taken { delivery: Some(delivery), closed: false };

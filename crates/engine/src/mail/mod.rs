@@ -45,9 +45,19 @@ pub(crate) struct Way {
 }
 
 impl Way {
+    /// Whether any receiver's domain is limited.
+    pub(crate) fn has_limits(&self) -> bool {
+        !self.desk.setup.limits.is_empty()
+    }
+
     /// The turns at a receiver's domain, where it is limited.
     pub(crate) fn turns_at(&self, domain: &str) -> Option<Arc<Semaphore>> {
         self.desk.turns_at(domain)
+    }
+
+    /// Whether nothing was changed between the two.
+    pub(crate) fn is_of_same_desk(&self, other: &Way) -> bool {
+        Arc::ptr_eq(&self.desk, &other.desk)
     }
 }
 
@@ -217,14 +227,19 @@ impl Desk {
     fn routes_for(&self, ctx: &Ctx, domain: &str) -> Result<Option<Routes>> {
         let number = self.setup.domains.iter().find(|one| one.domain == domain);
         let number = number.and_then(|one| one.relay);
-        let assigned = self.setup.relays.iter().find(|relay| Some(relay.number) == number);
-        if let Some(route) = assigned.and_then(|relay| self.route(relay)) {
-            return Ok(Some(Routes::new(vec![route])));
+        let on = |relay: &&StoredRelay| relay.settings.enabled;
+        let assigned =
+            self.setup.relays.iter().filter(on).find(|relay| Some(relay.number) == number);
+        if let Some(relay) = assigned {
+            return Ok(Some(Routes::new(self.route(relay).into_iter().collect())));
         }
-        let shared: Vec<Arc<Route>> =
-            self.routes.iter().filter(|route| route.weight > 0).cloned().collect();
+        let shares = |relay: &&StoredRelay| relay.settings.weight > 0;
+        let shared: Vec<&StoredRelay> =
+            self.setup.relays.iter().filter(on).filter(shares).collect();
         if !shared.is_empty() {
-            return Ok(Some(Routes::new(shared)));
+            // One that cannot be opened is as one that is down: its mail goes by no other's name.
+            let routes = shared.into_iter().filter_map(|relay| self.route(relay)).collect();
+            return Ok(Some(Routes::new(routes)));
         }
         Ok(ctx.hub.own_route()?.map(|route| Routes::new(vec![route])))
     }
@@ -237,9 +252,6 @@ impl Desk {
     }
 
     fn turns_at(&self, domain: &str) -> Option<Arc<Semaphore>> {
-        if self.setup.limits.is_empty() {
-            return None;
-        }
         let limit = self.limit(domain)?;
         let permits = usize::try_from(limit).unwrap_or(1).max(1);
         let mut turns = self.turns.lock();

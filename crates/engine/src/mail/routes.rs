@@ -79,10 +79,6 @@ impl Route {
         }
     }
 
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
     pub(crate) fn state(&self) -> RouteState {
         let health = self.health.lock();
         RouteState {
@@ -140,9 +136,8 @@ impl Route {
         let now = Instant::now();
         // Many may have been on their way; they fail for one reason, and it counts once.
         if !matches!(health.state, State::Down(until) if until > now) {
-            let wait = LEFT_ALONE * 2_u32.pow(health.failures.min(10));
+            health.state = State::Down(now + left_alone(health.failures));
             health.failures += 1;
-            health.state = State::Down(now + wait.min(LEFT_ALONE_MOST));
         }
         health.error = Some(error.to_string());
     }
@@ -150,6 +145,11 @@ impl Route {
     fn pace(&self, now: Instant) -> Result<(), Duration> {
         self.pace.as_ref().map_or(Ok(()), |pace| pace.take(now))
     }
+}
+
+/// How long a relay is left alone that has failed so many times before.
+fn left_alone(failures: u32) -> Duration {
+    (LEFT_ALONE * 2_u32.pow(failures.min(10))).min(LEFT_ALONE_MOST)
 }
 
 /// Why there is no connection.
@@ -161,7 +161,7 @@ pub(crate) enum NoLease {
     Moved,
 }
 
-/// The relays that a sender's mail may go to; never empty.
+/// The relays that a sender's mail may go to; none of them where their passwords cannot be opened.
 pub(crate) struct Routes(Vec<Arc<Route>>);
 
 impl Routes {
@@ -253,7 +253,7 @@ impl Routes {
 
     fn last_error(&self) -> String {
         let error = self.0.iter().find_map(|route| route.health.lock().error.clone());
-        error.unwrap_or_else(|| "it cannot be reached".to_owned())
+        error.unwrap_or_else(|| "its password cannot be opened; give it again".to_owned())
     }
 }
 
@@ -362,16 +362,8 @@ mod tests {
         assert!(route.claim(later + TRY), "one that never came back is not waited for");
         route.note_up();
         assert!(route.claim(now) && route.state().error.is_none());
-        let mut wait = Duration::ZERO;
-        for _ in 0..6 {
-            let now = Instant::now();
-            route.health.lock().state = State::Up;
-            route.note_down(&ConnectError::StartTlsNotOffered);
-            let State::Down(until) = route.health.lock().state else { panic!("it is down") };
-            assert!(until - now + Duration::from_millis(1) >= wait);
-            wait = until - now;
-        }
-        assert!(wait <= LEFT_ALONE_MOST + Duration::from_secs(1));
+        let seconds: Vec<u64> = (0..6).map(|failures| left_alone(failures).as_secs()).collect();
+        assert_eq!(seconds, [3, 6, 12, 24, 24, 24]);
     }
 
     #[tokio::test]
