@@ -121,7 +121,9 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
         let domain = mail::domain_of(sender).unwrap_or_default();
         problems.push(Problem {
             level: Level::Warning,
-            message: format!("mail from {domain} is not signed, and big receivers refuse such mail"),
+            message: format!(
+                "mail from {domain} is not signed, and big receivers refuse such mail"
+            ),
             fix: format!("make a DKIM key for {domain} under Settings, E-mail"),
         });
     }

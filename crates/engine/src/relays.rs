@@ -195,7 +195,9 @@ fn checked(ctx: &Ctx, input: RelayInput, before: Option<&RelaySettings>) -> Resu
         (None, None) => (None, input.password),
     };
     for (path, text) in [("username", &username), ("password", &password)] {
-        let odd = |text: &String| text.is_empty() || text.len() > 1_000 || text.contains(char::is_control);
+        let odd = |text: &String| {
+            text.is_empty() || text.len() > 1_000 || text.contains(char::is_control)
+        };
         if text.as_ref().is_some_and(odd) {
             fault(path, "expected 1 to 1,000 bytes in one line".to_owned());
         }
@@ -232,8 +234,7 @@ fn checked_url(url: &str) -> Result<(String, Option<(String, String)>), String> 
     if url.len() > 2_000 || url.contains(char::is_control) {
         return Err("expected a URL of at most 2,000 bytes".to_owned());
     }
-    let (url, credentials) =
-        email::without_credentials(url).map_err(|error| error.to_string())?;
+    let (url, credentials) = email::without_credentials(url).map_err(|error| error.to_string())?;
     let relay = email::Relay::parse(&url, 1).map_err(|error| error.to_string())?;
     if relay.trusts_by_itself() {
         return Err("the options ca and tls are only for the hub's own relay".to_owned());

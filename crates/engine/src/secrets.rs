@@ -50,7 +50,8 @@ impl Sealer {
         if head[1..=KEY_ID] != self.key_id {
             return Err(broken("it was sealed with another master key"));
         }
-        let nonce = <[u8; NONCE]>::try_from(&head[1 + KEY_ID..]).map_err(|_| broken("its nonce"))?;
+        let nonce =
+            <[u8; NONCE]>::try_from(&head[1 + KEY_ID..]).map_err(|_| broken("its nonce"))?;
         let aad = bound_to(ctx, purpose);
         self.cipher
             .decrypt(&XNonce::from(nonce), Payload { msg: text, aad: &aad })

@@ -157,7 +157,9 @@ pub async fn create_key(ctx: &Ctx, domain: &str, input: KeyInput) -> Result<Key>
         .map(|key| key.selector.as_str())
         .collect();
     if taken.len() >= MOST_KEYS && !ctx.workspace.is_done_already().await? {
-        return Err(Error::Conflict(format!("{domain} has {MOST_KEYS} keys; drop an old one first")));
+        return Err(Error::Conflict(format!(
+            "{domain} has {MOST_KEYS} keys; drop an old one first"
+        )));
     }
     let selector = match input.selector {
         Some(selector) => checked_selector(selector)?,
@@ -188,9 +190,7 @@ pub async fn create_key(ctx: &Ctx, domain: &str, input: KeyInput) -> Result<Key>
 pub async fn switch_key(ctx: &Ctx, domain: &str, selector: &str, active: bool) -> Result<Key> {
     let domain = checked_domain("domain", domain)?;
     let missing = || Error::NotFound(format!("key {selector} of {domain}"));
-    if !is_selector(selector)
-        || !ctx.workspace.switch_dkim_key(&domain, selector, active).await?
-    {
+    if !is_selector(selector) || !ctx.workspace.switch_dkim_key(&domain, selector, active).await? {
         return Err(missing());
     }
     let kept = get(ctx, &domain).await?.keys.into_iter().find(|key| key.selector == selector);
@@ -253,7 +253,8 @@ fn checked_domain(path: &str, text: &str) -> Result<String> {
 
 /// `http(s)://host[:port]`, without a slash at the end.
 fn checked_tracking_url(text: &str) -> Result<String> {
-    let fault = || Error::invalid("tracking_url", "expected a URL such as https://news.shop.example");
+    let fault =
+        || Error::invalid("tracking_url", "expected a URL such as https://news.shop.example");
     let (scheme, place) = text.trim().trim_end_matches('/').split_once("://").ok_or_else(fault)?;
     let scheme = scheme.to_ascii_lowercase();
     let (host, port) = match place.rsplit_once(':') {
@@ -281,10 +282,9 @@ fn is_selector(text: &str) -> bool {
 fn checked_selector(text: String) -> Result<String> {
     match is_selector(&text) {
         true => Ok(text),
-        false => Err(Error::invalid(
-            "selector",
-            "expected at most 63 of a-z, 0-9 and -, such as news-1",
-        )),
+        false => {
+            Err(Error::invalid("selector", "expected at most 63 of a-z, 0-9 and -, such as news-1"))
+        }
     }
 }
 
@@ -327,9 +327,14 @@ mod tests {
         let made = |taken: &[&str]| free_selector(Algorithm::Ed25519, now, taken);
         assert_eq!(made(&[]), "ed25519-20260115");
         assert_eq!(made(&["ed25519-20260115", "ed25519-20260115-2"]), "ed25519-20260115-3");
-        for (text, fine) in
-            [("news-1", true), ("", false), ("-a", false), ("a.b", false), ("A", false), ("ü", false)]
-        {
+        for (text, fine) in [
+            ("news-1", true),
+            ("", false),
+            ("-a", false),
+            ("a.b", false),
+            ("A", false),
+            ("ü", false),
+        ] {
             assert_eq!(checked_selector(text.to_owned()).is_ok(), fine, "{text}");
         }
     }

@@ -96,7 +96,10 @@ impl std::fmt::Debug for RelaySettings {
 
 impl std::fmt::Debug for Relay {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Relay").field("number", &self.number).field("settings", &self.settings).finish()
+        f.debug_struct("Relay")
+            .field("number", &self.number)
+            .field("settings", &self.settings)
+            .finish()
     }
 }
 

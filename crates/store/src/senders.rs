@@ -81,16 +81,15 @@ static SWITCH_KEY: Sql = Sql::reference(
     "switch_dkim_key",
     "update {s}dkim_keys set active = ?3 where domain = ?1 and selector = ?2",
 );
-static DROP_KEY: Sql = Sql::reference(
-    "drop_dkim_key",
-    "delete from {s}dkim_keys where domain = ?1 and selector = ?2",
-);
+static DROP_KEY: Sql =
+    Sql::reference("drop_dkim_key", "delete from {s}dkim_keys where domain = ?1 and selector = ?2");
 static KEYS: Sql = Sql::reference(
     "dkim_keys",
     "select domain, selector, algorithm, public, secret, active, created_at
      from {s}dkim_keys order by domain, created_at, selector",
 );
-static DROP_LIMITS: Sql = Sql::reference("drop_recipient_limits", "delete from {s}recipient_limits");
+static DROP_LIMITS: Sql =
+    Sql::reference("drop_recipient_limits", "delete from {s}recipient_limits");
 static ADD_LIMIT: Sql = Sql::reference(
     "add_recipient_limit",
     "insert into {s}recipient_limits (domain, open_max) values (?1, ?2)",
@@ -199,8 +198,7 @@ impl Workspace {
         let DkimKey { domain, selector, algorithm, public, secret, active, created_at } = key;
         let named = crate::params![&domain, created_at].to_vec();
         let taken = format!("{domain} has a key with the selector {selector}");
-        let row =
-            crate::params![domain, &selector, algorithm, public, secret, active, created_at];
+        let row = crate::params![domain, &selector, algorithm, public, secret, active, created_at];
         let row = row.to_vec();
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {

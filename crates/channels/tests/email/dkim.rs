@@ -57,10 +57,12 @@ fn signatures_are_verified_by_an_independent_reader() {
         mail("x", None, "\n\n"),
         mail("x", None, &long.repeat(50)),
         // As no builder of ours writes them: spaces on the last lines, bare line feeds, no body.
-        b"From: a@shop.example\r\nSubject:  two\t words \r\n  folded \r\n\r\na \r\n \r\n\t\r\n".to_vec(),
+        b"From: a@shop.example\r\nSubject:  two\t words \r\n  folded \r\n\r\na \r\n \r\n\t\r\n"
+            .to_vec(),
         b"From: a@shop.example\r\nTo: x@b.example\r\n\r\n".to_vec(),
         b"From: a@shop.example\r\n\r\n \r\n".to_vec(),
-        b"from: a@shop.example\r\nReceived: x\r\nTo: b@b.example\r\nTo: c@b.example\r\n\r\nx".to_vec(),
+        b"from: a@shop.example\r\nReceived: x\r\nTo: b@b.example\r\nTo: c@b.example\r\n\r\nx"
+            .to_vec(),
     ];
     let signed: Vec<Vec<u8>> =
         mails.iter().map(|mail| signer.sign(mail, 1_700_000_000).expect("signed")).collect();

@@ -151,19 +151,17 @@ fn compare(parts: &Parts, read: &Value) {
 #[test]
 fn a_strict_parser_reads_what_was_written() {
     let mut runner = TestRunner::deterministic();
-    let all: Vec<Parts> = (0..MAILS)
-        .map(|_| parts().new_tree(&mut runner).expect("parts").current())
-        .collect();
-    let questions: Vec<Value> = all
-        .iter()
-        .map(|parts| json!({"mail": STANDARD.encode(received(&mail(parts)))}))
-        .collect();
+    let all: Vec<Parts> =
+        (0..MAILS).map(|_| parts().new_tree(&mut runner).expect("parts").current()).collect();
+    let questions: Vec<Value> =
+        all.iter().map(|parts| json!({"mail": STANDARD.encode(received(&mail(parts)))})).collect();
     let answers = python::ask("read_mails.py", None, &questions);
     for (parts, read) in all.iter().zip(&answers) {
         compare(parts, read);
     }
     // The reader notices what is wrong: without that, the above would show nothing.
-    let broken = b"From: a@b.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nno part\r\n";
+    let broken =
+        b"From: a@b.example\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nno part\r\n";
     let answers = python::ask("read_mails.py", None, &[json!({"mail": STANDARD.encode(broken)})]);
     assert!(answers[0]["error"].is_string(), "{answers:?}");
 }

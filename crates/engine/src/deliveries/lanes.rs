@@ -5,8 +5,8 @@
 //! takes them out; so nothing is left lying.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tidings_store::deliveries::DueDelivery;
@@ -46,11 +46,7 @@ pub(super) enum Entered<T> {
 
 impl<T> Default for Lanes<T> {
     fn default() -> Lanes<T> {
-        Lanes {
-            by_domain: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            queue: OnceLock::new(),
-        }
+        Lanes { by_domain: Mutex::default(), waiting: AtomicUsize::new(0), queue: OnceLock::new() }
     }
 }
 

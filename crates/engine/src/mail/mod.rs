@@ -209,7 +209,8 @@ impl Desk {
         };
         let turns = before.map(|desk| desk.turns.lock().clone()).unwrap_or_default();
         let desk = Desk { setup, routes, signers, turns: Mutex::default() };
-        let kept = turns.into_iter().filter(|(domain, (limit, _))| desk.limit(domain) == Some(*limit));
+        let kept =
+            turns.into_iter().filter(|(domain, (limit, _))| desk.limit(domain) == Some(*limit));
         desk.turns.lock().extend(kept);
         desk
     }

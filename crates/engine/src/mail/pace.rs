@@ -49,7 +49,8 @@ mod tests {
                     gone += 1;
                 }
             }
-            let (most, least) = (per_second * 10 + per_second / 10 + 1, per_second * 10 - per_second / 20);
+            let (most, least) =
+                (per_second * 10 + per_second / 10 + 1, per_second * 10 - per_second / 20);
             assert!((least..=most).contains(&gone), "{per_second} a second: {gone} in ten");
         }
     }

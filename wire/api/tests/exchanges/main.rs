@@ -30,7 +30,16 @@ macro_rules! exchanges {
 }
 
 exchanges!(
-    accounts, bad_input, customers, email, idempotency, imports, many, marks, schema, segments
+    accounts,
+    bad_input,
+    customers,
+    email,
+    idempotency,
+    imports,
+    many,
+    marks,
+    schema,
+    segments
 );
 
 async fn play(engine: Engine, name: &str) {

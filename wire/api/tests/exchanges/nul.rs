@@ -88,10 +88,22 @@ fn calls() -> Vec<(&'static str, String, Value)> {
             "/v1/relays".into(),
             json!({"name": "r", "url": "smtp://u:p@mail.example", "username": "u", "password": "p"}),
         ),
-        ("PUT", "/v1/sender-domains/shop.example".into(), json!({"tracking_url": "https://t.example"})),
-        ("POST", "/v1/sender-domains/shop.example/keys".into(), json!({"algorithm": "ed25519", "selector": "s"})),
+        (
+            "PUT",
+            "/v1/sender-domains/shop.example".into(),
+            json!({"tracking_url": "https://t.example"}),
+        ),
+        (
+            "POST",
+            "/v1/sender-domains/shop.example/keys".into(),
+            json!({"algorithm": "ed25519", "selector": "s"}),
+        ),
         ("PATCH", "/v1/sender-domains/shop.example/keys/s".into(), json!({"active": true})),
-        ("PUT", "/v1/recipient-limits".into(), json!({"items": [{"domain": "b.example", "open_max": 1}]})),
+        (
+            "PUT",
+            "/v1/recipient-limits".into(),
+            json!({"items": [{"domain": "b.example", "open_max": 1}]}),
+        ),
         ("POST", "/v1/tokens".into(), json!({"name": "t", "scopes": ["imports"]})),
         ("POST", "/v1/session".into(), json!({"mail": "a@example.com", "password": "x"})),
     ]

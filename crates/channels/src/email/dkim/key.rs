@@ -55,8 +55,7 @@ impl NewKey {
             Algorithm::Rsa => rsa::generate(),
             Algorithm::Ed25519 => {
                 let failed = |_| DkimError::Generate("no random numbers");
-                let pkcs8 =
-                    Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(failed)?;
+                let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(failed)?;
                 let private = pkcs8.as_ref().to_vec();
                 let pair = Ed25519KeyPair::from_pkcs8(&private).map_err(|_| DkimError::Key)?;
                 Ok(NewKey { private, public: pair.public_key().as_ref().to_vec() })
@@ -172,7 +171,8 @@ mod tests {
             let other = Algorithm::ALL.into_iter().find(|other| *other != algorithm).unwrap();
             let wrong = Key::read("shop.example", "s1", other, &made.private);
             assert_eq!(wrong.err(), Some(DkimError::Key));
-            for (domain, selector) in [("", "s"), ("d", ""), ("d;x", "s"), ("d", "s\r\nx"), ("ü", "s")]
+            for (domain, selector) in
+                [("", "s"), ("d", ""), ("d;x", "s"), ("d", "s\r\nx"), ("ü", "s")]
             {
                 let refused = Key::read(domain, selector, algorithm, &made.private);
                 assert_eq!(refused.err(), Some(DkimError::Key), "{domain} {selector}");

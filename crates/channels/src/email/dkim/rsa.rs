@@ -145,9 +145,8 @@ fn private_key(p: &BigUint, q: &BigUint) -> Result<Vec<u8>, DkimError> {
 /// `SubjectPublicKeyInfo` around a `RSAPublicKey`, which is what receivers expect in the record.
 fn public_key_info(public: &[u8]) -> Vec<u8> {
     /// rsaEncryption, and no parameters.
-    const ALGORITHM: [u8; 15] = [
-        0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
-    ];
+    const ALGORITHM: [u8; 15] =
+        [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
     let bits: Vec<u8> = std::iter::once(0).chain(public.iter().copied()).collect();
     let content = [&ALGORITHM[..], &tagged(0x03, &bits)].concat();
     tagged(0x30, &content)
