@@ -1,8 +1,9 @@
 //! Limits by receiver's domain: a worker whose message must wait for its domain's turn puts it into
 //! the domain's lane and takes another one, so that a slow domain holds up nobody else's mail.
 //!
-//! A lane that has messages always has a worker, at work or waiting for its first turn, and that one
-//! takes them out; so nothing is left lying.
+//! Of a run's workers one stands in line for the domain's next turn; those who have a turn take what
+//! waits in the lane when their message is done. So nothing is left lying, even where every turn of
+//! this run is held up by a server that does not answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,8 +26,10 @@ pub(super) struct Lanes<T = DueDelivery> {
 }
 
 struct Lane<T> {
-    /// Workers that have a turn at the domain, or wait for one.
+    /// Workers that have a turn at the domain, or stand in line for one.
     workers: usize,
+    /// One of them stands in line.
+    in_line: bool,
     waiting: VecDeque<T>,
 }
 
@@ -65,6 +68,14 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Offers a message of each lane that nobody stands in line for, as there was no room for it
+    /// before.
+    pub(super) fn offer_left(&self) {
+        for lane in self.by_domain.lock().values_mut().filter(|lane| !lane.in_line) {
+            self.offer(lane, 1);
+        }
+    }
+
     /// Moves messages of a lane to the workers' queue, as far as there is room.
     fn offer(&self, lane: &mut Lane<T>, most: usize) {
         let Some(queue) = self.queue.get().and_then(WeakSender::upgrade) else { return };
@@ -87,20 +98,26 @@ impl<T> Lanes<T> {
             let mut lanes = self.by_domain.lock();
             let lane = lanes
                 .entry(domain.clone())
-                .or_insert_with(|| Lane { workers: 0, waiting: VecDeque::new() });
+                .or_insert_with(|| Lane { workers: 0, in_line: false, waiting: VecDeque::new() });
             if let Ok(permit) = turns.clone().try_acquire_owned() {
                 lane.workers += 1;
                 return Entered::Go(message, Place { domain, turns, _permit: permit });
             }
-            if lane.workers > 0 && self.waiting.load(Ordering::Relaxed) < MOST_WAITING {
+            if lane.in_line && self.waiting.load(Ordering::Relaxed) < MOST_WAITING {
                 lane.waiting.push_back(message);
                 self.waiting.fetch_add(1, Ordering::Relaxed);
                 return Entered::Waits;
             }
-            // Another campaign has all the turns: one worker of ours stands in line.
             lane.workers += 1;
+            lane.in_line = true;
         }
-        match turns.clone().acquire_owned().await {
+        let permit = turns.clone().acquire_owned().await;
+        if let Some(lane) = self.by_domain.lock().get_mut(&domain) {
+            lane.in_line = false;
+            // Whoever takes it stands in line after us, or has the next turn.
+            self.offer(lane, 1);
+        }
+        match permit {
             Ok(permit) => Entered::Go(message, Place { domain, turns, _permit: permit }),
             // Turns are never closed; if they were, the message would go to the next worker.
             Err(_) => {
@@ -151,68 +168,57 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_waits_is_taken_by_those_who_have_a_turn() {
-        let (lanes, turns) = (Lanes::default(), turns(2));
-        let first = go(&lanes, &turns, 1).await.expect("a turn");
-        let second = go(&lanes, &turns, 2).await.expect("a turn");
-        assert!(go(&lanes, &turns, 3).await.is_none());
-        let (message, first) = lanes.next(first).expect("the third waits");
-        assert_eq!(message, 3);
-        assert!(lanes.next(second).is_none());
-        assert!(lanes.next(first).is_none());
-        assert_eq!((turns.available_permits(), lanes.by_domain.lock().len()), (2, 0));
+    /// A worker that comes with a message and, where it must, stands in line.
+    fn line(
+        lanes: &Arc<Lanes<u32>>,
+        turns: &Arc<Semaphore>,
+        message: u32,
+    ) -> tokio::task::JoinHandle<Option<Place>> {
+        let (lanes, turns) = (lanes.clone(), turns.clone());
+        tokio::spawn(async move { go(&lanes, &turns, message).await })
     }
 
-    #[tokio::test]
-    async fn turns_that_become_free_are_offered() {
-        let (lanes, turns) = (Lanes::default(), turns(3));
-        let (queue, mut items) = mpsc::channel(8);
-        lanes.set_queue(queue.downgrade());
-        // Another campaign has two of the three turns.
-        let others = turns.clone().acquire_many_owned(2).await.expect("turns");
-        let place = go(&lanes, &turns, 1).await.expect("a turn");
-        for message in 2..=5 {
-            assert!(go(&lanes, &turns, message).await.is_none());
-        }
-        drop(others);
-        let (message, place) = lanes.next(place).expect("more wait");
-        assert_eq!((message, items.try_recv(), items.try_recv()), (2, Ok(3), Ok(4)));
-        assert!(items.try_recv().is_err());
-        assert_eq!(lanes.next(place).map(|(message, _)| message), Some(5));
-        assert_eq!(lanes.waiting.load(Ordering::Relaxed), 0);
-    }
-
-    #[tokio::test]
-    async fn what_waits_is_offered_again_when_limits_change() {
-        let (lanes, few) = (Lanes::default(), turns(1));
-        let (queue, mut items) = mpsc::channel(2);
-        lanes.set_queue(queue.downgrade());
-        let _place = go(&lanes, &few, 1).await.expect("a turn");
-        for message in 2..=4 {
-            assert!(go(&lanes, &few, message).await.is_none());
-        }
-        lanes.offer_all();
-        assert_eq!((items.try_recv(), items.try_recv()), (Ok(2), Ok(3)));
-        assert!(items.try_recv().is_err(), "there is room for two");
-        assert!(go(&lanes, &turns(9), 2).await.is_some(), "by the new limit it may go");
-    }
-
-    #[tokio::test]
-    async fn one_worker_stands_in_line_for_another_campaigns_turns() {
-        let (lanes, turns) = (Arc::new(Lanes::default()), turns(1));
-        let held = turns.clone().acquire_owned().await.expect("a turn");
-        let line = tokio::spawn({
-            let (lanes, turns) = (lanes.clone(), turns.clone());
-            async move { go(&lanes, &turns, 1).await }
-        });
-        while lanes.by_domain.lock().is_empty() {
+    async fn until_in_line(lanes: &Lanes<u32>) {
+        while !lanes.by_domain.lock().values().any(|lane| lane.in_line) {
             tokio::task::yield_now().await;
         }
-        assert!(go(&lanes, &turns, 2).await.is_none(), "the second does not wait as well");
-        drop(held);
-        let place = line.await.expect("no panic").expect("its turn came");
-        let next = lanes.next(place);
-        assert_eq!(next.map(|(message, _)| message), Some(2));
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_taken_by_those_who_have_a_turn() {
+        let (lanes, turns) = (Arc::new(Lanes::default()), turns(1));
+        let first = go(&lanes, &turns, 1).await.expect("a turn");
+        let line = line(&lanes, &turns, 2);
+        until_in_line(&lanes).await;
+        assert!(go(&lanes, &turns, 3).await.is_none(), "one in line is enough");
+        let (message, first) = lanes.next(first).expect("the third waits");
+        assert_eq!(message, 3);
+        assert!(lanes.next(first).is_none());
+        let second = line.await.expect("no panic").expect("its turn came");
+        assert!(lanes.next(second).is_none());
+        assert_eq!((turns.available_permits(), lanes.by_domain.lock().len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_has_its_turn_offers_the_next_place_in_line() {
+        let (lanes, turns) = (Arc::new(Lanes::default()), turns(1));
+        let (queue, mut items) = mpsc::channel(8);
+        lanes.set_queue(queue.downgrade());
+        // Another campaign has the turn.
+        let others = turns.clone().acquire_owned().await.expect("a turn");
+        let line = line(&lanes, &turns, 1);
+        until_in_line(&lanes).await;
+        for message in 2..=4 {
+            assert!(go(&lanes, &turns, message).await.is_none());
+        }
+        lanes.offer_left();
+        assert!(items.try_recv().is_err(), "somebody stands in line");
+        drop(others);
+        let _held = line.await.expect("no panic").expect("its turn came");
+        assert_eq!(items.try_recv(), Ok(2), "its server may never answer");
+        lanes.offer_left();
+        assert_eq!(items.try_recv(), Ok(3));
+        lanes.offer_all();
+        assert_eq!((items.try_recv(), lanes.waiting.load(Ordering::Relaxed)), (Ok(4), 0));
     }
 }

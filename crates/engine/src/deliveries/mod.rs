@@ -254,6 +254,7 @@ async fn renew(run: Arc<Run>, mut stop: watch::Receiver<bool>) {
             tokio::time::sleep(renew_every()).await;
         } else {
             run.look_for_way().await;
+            run.lanes.offer_left();
         }
     }
 }

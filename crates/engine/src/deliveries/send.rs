@@ -138,10 +138,11 @@ impl Worker {
                 continue;
             };
             let Some(delivery) = self.in_lane(delivery).await else { continue };
-            self.unrecorded += 1;
             if !self.run.is_ending() {
                 self.deliver(delivery).await;
             }
+            // Not before: what is written down while this one waits for a relay are others.
+            self.unrecorded += 1;
         }
         self.write_down().await;
     }
