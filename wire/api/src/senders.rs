@@ -22,7 +22,6 @@ pub struct SenderDomain {
     /// The relay that all its mail takes.
     pub relay_id: Option<Uuid>,
     /// Where links, pixels and unsubscribe links of its mail point to, instead of the hub.
-    #[schema(example = "https://news.shop.example")]
     pub tracking_url: Option<String>,
     pub keys: Vec<DkimKey>,
     #[schema(value_type = String, format = DateTime)]
@@ -34,7 +33,7 @@ pub struct SenderDomain {
 pub struct SenderDomainInput {
     /// By the shares of the relays unless given.
     pub relay_id: Option<Uuid>,
-    /// `https://host`, which must lead to this hub.
+    /// A scheme and a host, which must lead to this hub.
     pub tracking_url: Option<String>,
 }
 

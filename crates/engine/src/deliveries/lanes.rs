@@ -96,9 +96,11 @@ impl<T> Lanes<T> {
     ) -> Entered<T> {
         {
             let mut lanes = self.by_domain.lock();
-            let lane = lanes
-                .entry(domain.clone())
-                .or_insert_with(|| Lane { workers: 0, in_line: false, waiting: VecDeque::new() });
+            let lane = lanes.entry(domain.clone()).or_insert_with(|| Lane {
+                workers: 0,
+                in_line: false,
+                waiting: VecDeque::new(),
+            });
             if let Ok(permit) = turns.clone().try_acquire_owned() {
                 lane.workers += 1;
                 return Entered::Go(message, Place { domain, turns, _permit: permit });

@@ -39,7 +39,7 @@ exchanges!(
     many,
     marks,
     schema,
-    segments
+    segments,
 );
 
 async fn play(engine: Engine, name: &str) {
