@@ -128,7 +128,11 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
 
 fn address<'a>(what: &'static str, mailbox: &Mailbox<'a>) -> Result<Address<'a>, MimeError> {
     let address = wire_address(mailbox.address).ok_or(MimeError::Address(what))?;
-    Ok(Address::new_address(mailbox.name.filter(|name| !name.trim().is_empty()), address))
+    // A name that looks encoded would be written in quotes, and some readers decode it all the same.
+    let name = mailbox.name.filter(|name| !name.trim().is_empty()).map(|name| {
+        if name.contains("=?") { Cow::from(name.replace("=?", "= ?")) } else { Cow::from(name) }
+    });
+    Ok(Address::new_address(name, address))
 }
 
 /// Made from the unique Message-ID, which no author of a text can know in advance; `=_` cannot occur in

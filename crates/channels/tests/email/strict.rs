@@ -126,9 +126,11 @@ fn compare(parts: &Parts, read: &Value) {
     let told = format!("{parts:?}\n{read}");
     assert!(read["error"].is_null(), "{told}");
     assert_eq!(read["subject"], json!(parts.subject), "{told}");
-    assert_eq!(read["from"], json!([parts.name, "shop@xn--bcher-kva.example"]), "{told}");
+    let shown = |name: &str| name.replace("=?", "= ?");
+    let from = json!([shown(&parts.name), "shop@xn--bcher-kva.example"]);
+    assert_eq!(read["from"], from, "{told}");
     assert_eq!(read["to"], json!(["", in_ascii(&parts.recipient)]), "{told}");
-    assert_eq!(read["reply-to"], json!([parts.subject, "r@hub.example"]), "{told}");
+    assert_eq!(read["reply-to"], json!([shown(&parts.subject), "r@hub.example"]), "{told}");
     assert_eq!(read["date"], json!(1_700_000_000.0), "{told}");
     let expected: Vec<(&str, String)> = std::iter::once(("text/plain", lines(&parts.text)))
         .chain(parts.html.as_ref().map(|html| ("text/html", lines(html))))
