@@ -94,7 +94,7 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     let mut builder = MessageBuilder::new()
         .from(address("from", &message.from)?)
         .to(address("to", &message.to)?)
-        .subject(Text::new(message.subject))
+        .subject(Text::new(unencoded(message.subject)))
         .date(Date::new(message.date_s))
         .message_id(MessageId::new(message.message_id));
     if let Some(reply_to) = &message.reply_to {
@@ -108,14 +108,14 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
             .header("List-Unsubscribe-Post", Raw::new("List-Unsubscribe=One-Click"));
     }
     for (name, value) in message.headers {
-        builder = builder.header(*name, Text::new(*value));
+        builder = builder.header(*name, Text::new(unencoded(value)));
     }
     let body = match (message.html, message.text) {
         (Some(html), text) => {
             let text = text.map_or_else(|| Cow::from(plain_text(html)), Cow::from);
+            let boundary = boundary(message.message_id, &[&text, html]);
             let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
-            let kind = ContentType::new("multipart/alternative")
-                .attribute("boundary", boundary(message.message_id));
+            let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
             MimePart::new(kind, parts)
         }
         (None, Some(text)) => MimePart::new("text/plain", text),
@@ -128,18 +128,28 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
 
 fn address<'a>(what: &'static str, mailbox: &Mailbox<'a>) -> Result<Address<'a>, MimeError> {
     let address = wire_address(mailbox.address).ok_or(MimeError::Address(what))?;
-    // A name that looks encoded would be written in quotes, and some readers decode it all the same.
-    let name = mailbox.name.filter(|name| !name.trim().is_empty()).map(|name| {
-        if name.contains("=?") { Cow::from(name.replace("=?", "= ?")) } else { Cow::from(name) }
-    });
+    let name = mailbox.name.filter(|name| !name.trim().is_empty()).map(unencoded);
     Ok(Address::new_address(name, address))
 }
 
-/// Made from the unique Message-ID, which no author of a text can know in advance; `=_` cannot occur in
-/// quoted-printable parts at all.
-fn boundary(message_id: &str) -> String {
-    let unique = message_id.chars().filter(char::is_ascii_alphanumeric).take(60);
-    "=_".chars().chain(unique).collect()
+/// A text that nobody can take for an encoded word (RFC 2047): one that looks like one would be
+/// written as it is, and read as something else.
+fn unencoded(text: &str) -> Cow<'_, str> {
+    if text.contains("=?") { text.replace("=?", "= ?").into() } else { text.into() }
+}
+
+/// Made from the unique Message-ID, so that the same mail is the same bytes each time, and counted up
+/// until it stands in no part. `=_` cannot occur in quoted-printable parts at all.
+fn boundary(message_id: &str, parts: &[&str]) -> String {
+    let unique = message_id.chars().filter(char::is_ascii_alphanumeric).take(44);
+    let first: String = "=_".chars().chain(unique).collect();
+    let mut boundary = first.clone();
+    let mut count = 0_u32;
+    while parts.iter().any(|part| part.contains(&boundary)) {
+        count += 1;
+        boundary = format!("{first}_{count}");
+    }
+    boundary
 }
 
 fn check(message: &Message<'_>) -> Result<(), MimeError> {
