@@ -285,3 +285,27 @@ export interface OwnRole { name: string; scopes: string[]; people: number; creat
 export interface AuditEntry { number: number; at: string; actor: { kind: string; id: string | null; name: string | null }; action: string; thing: string; detail: string; seal: string }
 
 export interface AuditCheck { entries: number; head: string | null; fault: { number: number; reason: string } | null }
+
+export interface Relay {
+  id: string
+  name: string
+  url: string
+  username: string | null
+  has_password: boolean
+  per_second: number | null
+  open_max: number
+  weight: number
+  enabled: boolean
+  state: { up: boolean; error: string | null; open: number } | null
+}
+
+export interface DkimKey {
+  selector: string
+  algorithm: 'rsa' | 'ed25519'
+  active: boolean
+  record: { name: string; value: string; zone_line: string }
+}
+
+export interface SenderDomain { domain: string; relay_id: string | null; tracking_url: string | null; keys: DkimKey[] }
+
+export interface RecipientLimit { domain: string; open_max: number }

@@ -15,12 +15,12 @@ pub use tidings_store::audit::{Act, Actor, ActorKind, Checked, Entry, Wanted, ab
 
 use crate::accounts::Caller;
 use crate::customers::Page;
-use crate::seal::derived;
+use crate::links::hmac;
 use crate::{Ctx, Hub, Result};
 
 /// The key that the entries of a workspace are sealed with.
 fn key(ctx: &Ctx) -> [u8; 32] {
-    derived(&ctx.hub.settings.master_key, &format!("audit {}", ctx.workspace.row.id))
+    hmac(&ctx.hub.settings.master_key, format!("audit {}", ctx.workspace.row.id).as_bytes())
 }
 
 fn entry(ctx: &Ctx, action: &str, thing: &str, detail: &str) -> NewEntry {

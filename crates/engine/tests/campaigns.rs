@@ -26,6 +26,9 @@ macro_rules! on_both_engines {
     };
 }
 
+#[path = "campaigns/email.rs"]
+mod email;
+
 on_both_engines!(
     everyone_who_may_gets_one_mail_and_the_figures_add_up,
     refusals_are_retried_or_recorded,

@@ -54,6 +54,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0006_audit.sql"),
         postgres: include_str!("migrations/postgres/0006_audit.sql"),
     },
+    Migration {
+        number: 7,
+        name: "email",
+        sqlite: include_str!("migrations/sqlite/0007_email.sql"),
+        postgres: include_str!("migrations/postgres/0007_email.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

@@ -138,7 +138,8 @@ id_params!(
     TokenId,
     TopicId,
     FormId,
-    SignUpId
+    SignUpId,
+    RelayId
 );
 
 /// Builds a parameter list from values of different types.

@@ -24,9 +24,11 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::overview::SQL);
     all.extend(crate::personal::SQL);
     all.extend(crate::public_pages::SQL);
+    all.extend(crate::relays::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::search::SQL);
     all.extend(crate::segments::SQL);
+    all.extend(crate::senders::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all.extend(crate::topics::SQL);

@@ -71,7 +71,7 @@ fn work(path: &str) -> Work {
     let noun = path.split('/').next().unwrap_or_default();
     match noun {
         "imports" | "users" | "tokens" | "roles" | "security" => Work::Else,
-        "templates" if path.ends_with("/test") => Work::Else,
+        "templates" | "relays" if path.ends_with("/test") => Work::Else,
         _ => Work::Transactions,
     }
 }

@@ -26,8 +26,10 @@ mod openapi;
 mod overview;
 mod paging;
 mod personal;
+mod relays;
 mod roles;
 mod segments;
+mod senders;
 mod session;
 mod suppressions;
 mod tables;
@@ -140,6 +142,14 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(campaigns::progress))
         .routes(routes!(campaigns::deliveries))
         .routes(routes!(campaigns::deliveries_csv))
+        .routes(routes!(relays::list, relays::create))
+        .routes(routes!(relays::show, relays::put, relays::remove))
+        .routes(routes!(relays::test))
+        .routes(routes!(senders::list))
+        .routes(routes!(senders::show, senders::put, senders::remove))
+        .routes(routes!(senders::create_key))
+        .routes(routes!(senders::switch_key, senders::remove_key))
+        .routes(routes!(senders::list_limits, senders::put_limits))
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
         .routes(routes!(users::list, users::create))

@@ -14,6 +14,8 @@ use tidings_domain::{Timestamp, UserId};
 use super::{SignedIn, checked_mail, random, sha256};
 use crate::{Error, Fault, Hub, Result, audit};
 
+/// What the secrets are sealed for.
+const PURPOSE: &str = "totp";
 const STEP_SECS: i64 = 30;
 /// Steps before and after now whose codes are taken.
 const DRIFT: i64 = 1;
@@ -39,7 +41,7 @@ pub async fn propose(hub: &Arc<Hub>, who: &SignedIn) -> Result<Proposed> {
         return Err(Error::Conflict("a second factor is set up already".to_owned()));
     }
     let secret = random::<SECRET_BYTES>();
-    let sealed = hub.seal(&purpose(who.user), &secret)?;
+    let sealed = hub.sealer.seal(who.user.0, PURPOSE, &secret)?;
     hub.store.system.propose_totp(who.user, sealed).await?;
     let secret = base32(&secret);
     let label = escaped(&who.mail);
@@ -55,7 +57,7 @@ pub async fn propose(hub: &Arc<Hub>, who: &SignedIn) -> Result<Proposed> {
 pub async fn confirm(hub: &Arc<Hub>, who: &SignedIn, code: &str) -> Result<Vec<String>> {
     let pending = hub.store.system.totp(who.user).await?.pending;
     let pending = pending.ok_or_else(|| Error::Conflict("no secret was shown yet".to_owned()))?;
-    let secret = hub.unseal(&purpose(who.user), &pending)?;
+    let secret = hub.sealer.open(who.user.0, PURPOSE, &pending)?;
     let Some(step) = matching_step(&secret, code, hub.now()) else {
         return Err(wrong_code("not the code that the app shows now"));
     };
@@ -118,7 +120,7 @@ pub(super) async fn check(hub: &Arc<Hub>, user: UserId, code: Option<&str>) -> R
     let right = if code.len() == RECOVERY_CHARS {
         system.take_recovery_code(user, sha256(&code).to_vec()).await?
     } else {
-        let secret = hub.unseal(&purpose(user), &sealed)?;
+        let secret = hub.sealer.open(user.0, PURPOSE, &sealed)?;
         match matching_step(&secret, &code, hub.now()) {
             Some(step) => system.take_totp_step(user, step).await?,
             None => false,
@@ -129,11 +131,6 @@ pub(super) async fn check(hub: &Arc<Hub>, user: UserId, code: Option<&str>) -> R
 
 fn wrong_code(message: &str) -> Error {
     Error::Invalid(vec![Fault::new("code", "wrong_code", message)])
-}
-
-/// What a sealed secret is for: it opens for this person alone.
-fn purpose(user: UserId) -> String {
-    format!("totp {user}")
 }
 
 /// A code without what people put between its parts.

@@ -73,6 +73,13 @@ impl Sending {
         changes::apply(&self.ctx, changes).await.expect("customers");
     }
 
+    /// One customer with this address.
+    pub async fn customer(&self, email: &str) {
+        let customer =
+            UpsertCustomer { email: Some(email.to_owned()), ..UpsertCustomer::default() };
+        changes::apply(&self.ctx, vec![Change::UpsertCustomer(customer)]).await.expect("customer");
+    }
+
     /// Takes a customer's row away, as somebody with an SQL tool may.
     pub async fn remove_customer(&self, email: &str) {
         let number = self.ctx.workspace.row.number;

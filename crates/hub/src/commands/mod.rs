@@ -5,6 +5,7 @@ mod backup;
 mod csv;
 mod customer;
 mod demo;
+mod dkim;
 mod import;
 mod migrate;
 mod openapi;
@@ -47,6 +48,8 @@ enum Command {
     User(user::Arguments),
     /// See whether the log of who did what is as it was written
     Audit(audit::Arguments),
+    /// Make the keys that sign mail, and show their DNS records
+    Dkim(dkim::Arguments),
     /// Import a file of customers or records
     Import(import::Arguments),
     /// Export or erase everything on one person
@@ -77,6 +80,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Token(arguments) => token::run(config()?, arguments).await,
         Command::User(arguments) => user::run(config()?, arguments).await,
         Command::Audit(arguments) => audit::run(config()?, arguments).await,
+        Command::Dkim(arguments) => dkim::run(config()?, arguments).await,
         Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Customer(arguments) => customer::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,

@@ -36,6 +36,7 @@ exchanges!(
     content,
     consent,
     customers,
+    email,
     idempotency,
     imports,
     many,

@@ -118,6 +118,27 @@ fn calls() -> Vec<(&'static str, String, Value)> {
             "/v1/users".into(),
             json!({"mail": "a@example.com", "role": "viewer", "password": "correct horse"}),
         ),
+        (
+            "POST",
+            "/v1/relays".into(),
+            json!({"name": "r", "url": "smtp://u:p@mail.example", "username": "u", "password": "p"}),
+        ),
+        (
+            "PUT",
+            "/v1/sender-domains/shop.example".into(),
+            json!({"tracking_url": "https://t.example"}),
+        ),
+        (
+            "POST",
+            "/v1/sender-domains/shop.example/keys".into(),
+            json!({"algorithm": "ed25519", "selector": "s"}),
+        ),
+        ("PATCH", "/v1/sender-domains/shop.example/keys/s".into(), json!({"active": true})),
+        (
+            "PUT",
+            "/v1/recipient-limits".into(),
+            json!({"items": [{"domain": "b.example", "open_max": 1}]}),
+        ),
         ("POST", "/v1/tokens".into(), json!({"name": "t", "scopes": ["imports"]})),
         ("POST", "/v1/session".into(), json!({"mail": "a@example.com", "password": "x"})),
     ]
@@ -226,6 +247,8 @@ async fn no_nul_outside_a_body_is_a_fault_of_ours() {
         "/v1/attributes/a%00".to_owned(),
         "/v1/roles/a%00".to_owned(),
         "/v1/users/a%00".to_owned(),
+        "/v1/sender-domains/a%00.example".to_owned(),
+        "/v1/sender-domains/shop.example/keys/a%00".to_owned(),
         filter(json!({"tag": "a\0"})),
         filter(json!({"group": "a\0"})),
         filter(json!({"segment": "a\0"})),
