@@ -52,6 +52,8 @@ pub struct Hub {
     appliers: Mutex<HashMap<WorkspaceId, Applier>>,
     link_keys: LinkKeys,
     mail_pool: OnceLock<Pool>,
+    /// Campaigns whose relay cannot be reached, and since when.
+    pub(crate) held_up: Mutex<HashMap<(WorkspaceId, i32), Timestamp>>,
     /// How often forms were sent from where.
     pub(crate) form_limits: crate::forms::Limits,
 }
@@ -62,6 +64,7 @@ impl Hub {
             store,
             link_keys: LinkKeys::new(&settings.master_key),
             mail_pool: OnceLock::new(),
+            held_up: Mutex::new(HashMap::new()),
             form_limits: crate::forms::Limits::default(),
             settings,
             started_at: clock.now(),

@@ -4,6 +4,7 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod alerts;
 pub mod blocks;
 pub mod campaigns;
 pub mod changes;
@@ -30,6 +31,7 @@ pub mod personal;
 pub mod preferences;
 pub mod schema;
 pub mod segments;
+pub mod sending_rules;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

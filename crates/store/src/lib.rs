@@ -2,6 +2,7 @@
 //!
 //! Callers see coarse operations in the domain's terms; SQL appears in this crate alone.
 
+pub mod alerts;
 pub mod archive;
 pub mod audience;
 pub mod blocks;
@@ -31,6 +32,7 @@ pub mod public_pages;
 mod schema;
 pub mod search;
 pub mod segments;
+pub mod sending_rules;
 pub mod sql;
 pub mod statements;
 mod store;

@@ -55,6 +55,7 @@ needs! {
 /// An authenticated and authorised call in one workspace.
 pub struct Call<N> {
     pub ctx: Ctx,
+    pub caller: Caller,
     need: PhantomData<N>,
 }
 
@@ -76,7 +77,7 @@ impl<N: Needs> FromRequestParts<Api> for Call<N> {
             None => authenticate(&parts.headers, &parts.method, api).await?,
         };
         caller.authorise(N::NEED)?;
-        Ok(Call { ctx, need: PhantomData })
+        Ok(Call { ctx, caller, need: PhantomData })
     }
 }
 

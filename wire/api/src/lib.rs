@@ -3,6 +3,7 @@
 //! This crate is the only one that knows the API's words, shapes and error answers. It decides
 //! nothing: it reads, translates, calls the engine and writes the outcome.
 
+mod alerts;
 mod attributes;
 mod blocks;
 mod call;
@@ -25,7 +26,10 @@ mod openapi;
 mod overview;
 mod paging;
 mod personal;
+mod plans;
+mod results;
 mod segments;
+mod sending_rules;
 mod session;
 mod suppressions;
 mod tables;
@@ -134,8 +138,14 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(campaigns::cancel))
         .routes(routes!(campaigns::uncertain))
         .routes(routes!(campaigns::progress))
+        .routes(routes!(results::show))
+        .routes(routes!(results::choose))
         .routes(routes!(campaigns::deliveries))
         .routes(routes!(campaigns::deliveries_csv))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge_all))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(sending_rules::show, sending_rules::put))
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
         .routes(routes!(users::list, users::create))

@@ -5,30 +5,38 @@
 //! freeze ─► deliveries due ─► read ─► workers: render, start, hand over ─► ledger: record
 //! ```
 
+mod guard;
 mod ledger;
 mod send;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidings_channels::email::Pool;
-use tidings_domain::campaign::CampaignState;
+use tidings_domain::campaign::{CampaignState, Placing};
 use tidings_domain::{DeliveryId, Timestamp};
 use tidings_store::Error as StoreError;
 use tidings_store::campaigns::{Campaign, Shard};
 use tidings_store::jobs::{Job, Next, lease_secs};
+use tidings_store::alerts::{AlertKind, Raised};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
+use crate::campaigns::contest;
 use crate::messages::{Compiled, Maker, with_parameters};
-use crate::{Ctx, Error, Result};
+use crate::sending_rules::{self, BounceLimit};
+use crate::{Ctx, Error, Result, alerts};
 
 /// How many due deliveries are read at once.
 const READ: usize = 500;
 /// How long to wait before looking again where sending is held up from outside.
 const HELD_UP_SECS: i64 = 3;
+/// How long a relay may be away before the operators are told.
+const HELD_UP_ALERT_MS: i64 = 60_000;
+/// How long those wait for whom there is no winner yet, as another shard is still being frozen.
+const UNDECIDED_MS: i64 = 500;
 /// How often a lease is renewed while nothing is written: about four times while it lasts.
 fn renew_every() -> Duration {
     Duration::from_millis(lease_secs().unsigned_abs() * 270)
@@ -40,7 +48,12 @@ pub(crate) struct Run {
     pub job: Job,
     pub campaign: Campaign,
     pub shard: Shard,
-    pub maker: Maker,
+    /// One for each variant.
+    pub makers: Vec<Maker>,
+    /// The variant that those get who wait for the test's end.
+    pub winner: OnceLock<i16>,
+    pub placing: Arc<Placing>,
+    pub bounces: BounceLimit,
     pub pool: Pool,
     /// Set when this run must end: told to stop, fenced, paused, or the relay is gone.
     ending: AtomicBool,
@@ -111,13 +124,19 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     if left > 0 {
         tracing::warn!(campaign = number, count = left, "messages were on their way at a crash");
     }
-    let maker = maker(ctx, &campaign).await?;
+    let makers = makers(ctx, &campaign).await?;
+    let begun = campaign.started_at.unwrap_or(now);
+    let placing = crate::campaigns::placing(ctx, &campaign, begun).await?;
+    let winner = campaign.decision.map_or_else(OnceLock::new, |made| OnceLock::from(made.winner));
     let run = Arc::new(Run {
         ctx: ctx.clone(),
         job: job.clone(),
         campaign,
         shard,
-        maker,
+        makers,
+        winner,
+        placing,
+        bounces: sending_rules::get(ctx).await?.bounces,
         pool,
         ending: AtomicBool::new(false),
         why: Mutex::new(None),
@@ -137,20 +156,28 @@ pub(crate) async fn sending_is_paused(ctx: &Ctx) -> Result<bool> {
     Ok(setting.is_some_and(|value| value == "true"))
 }
 
-/// Compiles the campaign's template at the version fixed at its launch.
-async fn maker(ctx: &Ctx, campaign: &Campaign) -> Result<Maker> {
-    let template = ctx
-        .workspace
-        .template_at(campaign.template.1, campaign.template_version)
-        .await?
-        .ok_or_else(|| Error::NotFound("the campaign's template".to_owned()))?;
+/// Compiles what the campaign sends, at the versions fixed at its launch: one maker a variant.
+async fn makers(ctx: &Ctx, campaign: &Campaign) -> Result<Vec<Maker>> {
+    let drafts = match campaign.plan.test {
+        Some(_) => contest::drafts(ctx, campaign).await?,
+        None => {
+            let (number, version) = (campaign.template.1, campaign.template_version);
+            let template = ctx.workspace.template_at(number, version).await?;
+            let gone = || Error::NotFound("the campaign's template".to_owned());
+            vec![TemplateDraft::from(template.ok_or_else(gone)?)]
+        }
+    };
     // All shards send the blocks that stood when the campaign began.
     let at = campaign.started_at.unwrap_or_else(|| ctx.now());
-    let compiled = Compiled::new(ctx, &TemplateDraft::from(template), at).await?;
-    let fixed = compiled.fixed_links.iter();
-    let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
-    let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
-    Ok(Maker::new(ctx, compiled, campaign, links))
+    let mut makers = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let compiled = Compiled::new(ctx, &draft, at).await?;
+        let fixed = compiled.fixed_links.iter();
+        let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
+        let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
+        makers.push(Maker::new(ctx, compiled, campaign, links));
+    }
+    Ok(makers)
 }
 
 async fn send_shard(run: &Arc<Run>, stop: &watch::Receiver<bool>) -> Result<Next> {
@@ -175,8 +202,9 @@ async fn send_shard(run: &Arc<Run>, stop: &watch::Receiver<bool>) -> Result<Next
 async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
     let mut shard = run.shard;
     while shard.next < shard.high && !run.is_ending() {
-        let condition = match crate::segments::audience(&run.ctx, &run.campaign).await {
-            Ok(condition) => condition,
+        let placing = run.placing.clone();
+        let audience = match crate::campaigns::audience(&run.ctx, &run.campaign, placing).await {
+            Ok(audience) => audience,
             Err(error) => {
                 run.end(Ending::StoreGone(error.to_string()));
                 return Ok(());
@@ -184,9 +212,8 @@ async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
         };
         let at = run.ctx.now();
         let number = run.campaign.number;
-        let class = run.campaign.class;
         let frozen =
-            run.ctx.workspace.freeze_audience(&run.job, number, class, shard, condition, at).await;
+            run.ctx.workspace.freeze_audience(&run.job, number, shard, audience, at).await;
         match frozen {
             Ok(moved) => shard = moved,
             Err(StoreError::Fenced) => {
@@ -256,7 +283,9 @@ async fn read_due(
         if let Some(last) = due.deliveries.last() {
             cursor = (last.due_at, last.id);
             for delivery in due.deliveries {
-                queue.push(delivery).await;
+                if delivery.variant.is_some() || knows_winner(run).await? {
+                    queue.push(delivery).await;
+                }
             }
         }
         if found_some {
@@ -278,11 +307,54 @@ async fn read_due(
     Ok(())
 }
 
+/// Whether it is known what those get who wait for the test's end; whoever asks first decides it.
+async fn knows_winner(run: &Run) -> Result<bool> {
+    if run.winner.get().is_some() {
+        return Ok(true);
+    }
+    let Some(decision) = contest::decide(&run.ctx, &run.job, &run.campaign).await? else {
+        return Ok(false);
+    };
+    Ok(run.winner.set(decision.winner).is_ok() || run.winner.get().is_some())
+}
+
+/// Tells the operators of a relay that cannot be reached for a while, and of its return.
+async fn watch_relay(run: &Run, gone: Option<&str>) {
+    let (ctx, number) = (&run.ctx, run.campaign.number);
+    let key = (ctx.workspace.row.id, number);
+    let Some(reason) = gone else {
+        let was_held_up = ctx.hub.held_up.lock().remove(&key).is_some();
+        if was_held_up {
+            alerts::end(ctx, AlertKind::SendingHeldUp, &number.to_string()).await;
+        }
+        return;
+    };
+    let now = Timestamp::now();
+    let since = *ctx.hub.held_up.lock().entry(key).or_insert(now);
+    if now.ms_since(since) < HELD_UP_ALERT_MS {
+        return;
+    }
+    let name = &run.campaign.name;
+    let message = format!("The campaign {name} waits: its mail relay cannot be reached: {reason}");
+    let raised = Raised {
+        kind: AlertKind::SendingHeldUp,
+        subject: number.to_string(),
+        message,
+        campaign: Some(run.campaign.id),
+    };
+    alerts::raise(ctx, raised).await;
+}
+
 /// Decides what becomes of the job when its run is over.
 async fn finish(run: &Arc<Run>) -> Result<Next> {
     let ctx = &run.ctx;
     let why = run.why.lock().clone();
     let now = ctx.now();
+    match &why {
+        Some(Ending::RelayGone(reason)) => watch_relay(run, Some(reason)).await,
+        None | Some(Ending::Halted) => watch_relay(run, None).await,
+        Some(_) => {}
+    }
     match why {
         Some(Ending::Fenced) => return Err(crate::jobs::lost_lease()),
         Some(Ending::Stopped) => return Ok(Next::Again(now)),
@@ -298,7 +370,11 @@ async fn finish(run: &Arc<Run>) -> Result<Next> {
         return Ok(Next::Done);
     }
     match ctx.workspace.next_due_delivery(run.campaign.number, run.shard).await? {
-        Some(at) => Ok(Next::Again(at.max(now.plus_ms(20)))),
+        Some(at) => {
+            let waits = run.campaign.plan.test.is_some() && run.winner.get().is_none();
+            let least = if waits { UNDECIDED_MS } else { 20 };
+            Ok(Next::Again(at.max(now.plus_ms(least))))
+        }
         None => Ok(Next::Done),
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::ledger::Ledger;
 use super::{Ending, Run};
-use crate::messages::NotRendered;
+use crate::messages::{Maker, NotRendered};
 
 /// Where read deliveries wait for a worker.
 pub(super) struct Queue {
@@ -77,6 +77,7 @@ pub(super) fn start_workers(run: &Arc<Run>, ledger: Ledger) -> (Queue, Vec<JoinH
 struct Ready {
     delivery: DueDelivery,
     address: String,
+    variant: i16,
     return_path: String,
     bytes: Vec<u8>,
 }
@@ -126,6 +127,7 @@ async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
             customer: ready.delivery.customer.id,
             address: ready.address.clone(),
             attempts: ready.delivery.attempts + 1,
+            variant: ready.variant,
         };
         let late_commit = tidings_store::test_bug("commit-after-send");
         let may_go = late_commit || ledger.step(finished.take(), Some(starting.clone())).await;
@@ -186,12 +188,24 @@ impl Skipped {
     }
 }
 
+/// The variant that a delivery is of, and what makes it. One that is waited for is known by now, or
+/// its delivery would not have been queued.
+fn chosen<'r>(run: &'r Run, delivery: &DueDelivery) -> (i16, &'r Maker) {
+    let variant = delivery.variant.or_else(|| run.winner.get().copied()).unwrap_or_default();
+    let at = usize::try_from(variant).unwrap_or_default();
+    match run.makers.get(at) {
+        Some(maker) => (variant, maker),
+        None => (0, &run.makers[0]),
+    }
+}
+
 /// Renders and builds the mail, or says why not.
 fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
     let Some(address) = delivery.customer.email.clone() else {
         return Err(Skipped::new(&delivery, SkipReason::NoAddress.name(), String::new()));
     };
-    let message = match run.maker.make(&delivery.customer) {
+    let (variant, maker) = chosen(run, &delivery);
+    let message = match maker.make(&delivery.customer) {
         Ok(message) => message,
         Err(NotRendered::Aborted(reason)) => {
             return Err(Skipped::new(&delivery, "aborted", reason));
@@ -207,7 +221,7 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
     let domain = sender.address.rsplit('@').next().unwrap_or_default();
     // Stable, so that a receiver who keeps ids sees a repeat for what it is.
     let message_id = format!("{}@{domain}", delivery.id);
-    let return_path = run.maker.return_path(delivery.customer.id, domain);
+    let return_path = maker.return_path(delivery.customer.id, domain);
     let id = delivery.id.to_string();
     let built = mime::build(&mime::Message {
         from: Mailbox { name: Some(&sender.name), address: &sender.address },
@@ -223,7 +237,7 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
         headers: &[("X-Tidings-Delivery", &id)],
     });
     match built {
-        Ok(bytes) => Ok(Ready { delivery, address, return_path, bytes }),
+        Ok(bytes) => Ok(Ready { delivery, address, variant, return_path, bytes }),
         Err(error) => {
             Err(Skipped::new(&delivery, SkipReason::NotRendered.name(), error.to_string()))
         }
