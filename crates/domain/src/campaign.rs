@@ -1,8 +1,8 @@
 //! Campaigns and deliveries: their states and who may be messaged.
 
 mod evidence;
-mod plan;
 mod placing;
+mod plan;
 mod share;
 mod uplift;
 

@@ -5,17 +5,17 @@ mod goals;
 mod placing;
 mod results;
 
+pub(crate) use placing::{audience, placing};
+pub use results::{GoalResult, GroupResult, Results, Uplift, amount_text, results};
 use tidings_delimited::{ExportOptions, ExportWriter};
 use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass, begins_at};
 use tidings_domain::schema::checked_name;
 use tidings_domain::{CampaignId, CustomerId, Timestamp, checked};
 use tidings_store::Page;
-pub use results::{GoalResult, GroupResult, Results, Uplift, amount_text, results};
 pub use tidings_store::campaigns::{Campaign, CampaignDraft, Counts, Decision, Sender};
 use tidings_store::customers::Customer;
 use tidings_store::deliveries::Review as Audience;
 pub use tidings_store::deliveries::{Delivery, LinkClicks};
-pub(crate) use placing::{audience, placing};
 use tidings_store::templates::TemplateDraft;
 
 use crate::checks::{self, Finding};

@@ -206,12 +206,7 @@ pub(crate) async fn raise(tx: &mut Tx, raised: &Raised, at: Timestamp) -> Result
 }
 
 /// Ends the alert of a cause in the caller's transaction, if there is one.
-pub(crate) async fn end(
-    tx: &mut Tx,
-    kind: AlertKind,
-    subject: &str,
-    at: Timestamp,
-) -> Result<()> {
+pub(crate) async fn end(tx: &mut Tx, kind: AlertKind, subject: &str, at: Timestamp) -> Result<()> {
     if tx.execute(&END, crate::params![kind.name(), subject, at]).await? > 0 {
         jobs::add(tx, MAIL_ALERTS, "all", "", at.min(Timestamp::now())).await?;
     }
@@ -278,9 +273,7 @@ impl Workspace {
     /// How many alerts nobody has acknowledged.
     pub async fn unread_alerts(&self) -> Result<i64> {
         self.read(|tx| {
-            Box::pin(async move {
-                tx.first(&UNREAD, &[]).await?.map_or(Ok(0), |row| row.int(0))
-            })
+            Box::pin(async move { tx.first(&UNREAD, &[]).await?.map_or(Ok(0), |row| row.int(0)) })
         })
         .await
     }
@@ -338,9 +331,9 @@ impl Workspace {
     pub async fn alert_was_mailed(&self, told: &Alert, at: Timestamp) -> Result<()> {
         let (id, end) = (told.id, told.ended_at.map(|_| at));
         self.write(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&MAILED, crate::params![id, at, end]).await.map(|_| ())
-            })
+            Box::pin(
+                async move { tx.execute(&MAILED, crate::params![id, at, end]).await.map(|_| ()) },
+            )
         })
         .await
     }

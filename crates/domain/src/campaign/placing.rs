@@ -255,8 +255,7 @@ mod tests {
             ("2011-12-30T10:00", Some("Pacific/Apia"), "2011-12-30T20:00:00Z"),
         ] {
             let plan = format!(r#"{{"local": {{"at": "{at}", "zone_attribute": "z"}}}}"#);
-            let placing =
-                placing(&plan, MessageClass::Marketing, None, "2000-01-01T00:00:00Z");
+            let placing = placing(&plan, MessageClass::Marketing, None, "2000-01-01T00:00:00Z");
             let placed = placing.place(customer(1), zone);
             assert_eq!(placed.due_at.to_string(), expected, "{at} {zone:?}");
             assert!(!placed.too_late);
@@ -284,8 +283,7 @@ mod tests {
             (r#", "passed": "skip""#, "Europe/Paris", "2026-11-27T08:00:00Z", false),
         ] {
             let plan = local.replace("PASSED", passed);
-            let placing =
-                placing(&plan, MessageClass::Transactional, None, "2026-11-27T06:00:00Z");
+            let placing = placing(&plan, MessageClass::Transactional, None, "2026-11-27T06:00:00Z");
             let placed = placing.place(customer(1), Some(zone));
             assert_eq!((placed.due_at.to_string().as_str(), placed.too_late), (due, too_late));
         }
@@ -340,8 +338,7 @@ mod tests {
             ("48", "Europe/Amsterdam", "2026-11-30T08:00:00Z"),
         ] {
             let plan = plan.replace("HOURS", hours);
-            let placing =
-                placing(&plan, MessageClass::Marketing, None, "2026-11-26T19:00:00Z");
+            let placing = placing(&plan, MessageClass::Marketing, None, "2026-11-26T19:00:00Z");
             let rest = (0..100).map(|at| placing.place(customer(at), Some(zone)));
             let rest = rest.into_iter().find(|placed| placed.arm == Arm::Rest);
             let due = rest.expect("nearly all are the rest").due_at.to_string();

@@ -195,7 +195,8 @@ impl Goal {
             match table.field(amount).map(|field| &field.kind) {
                 Some(Kind::Money { .. } | Kind::Decimal { .. } | Kind::Integer) => {}
                 Some(other) => {
-                    let text = format!("expected an amount, found a field of kind {}", other.name());
+                    let text =
+                        format!("expected an amount, found a field of kind {}", other.name());
                     return fault("goal.amount_field", text);
                 }
                 None => return fault("goal.amount_field", no_field(&self.table, amount)),

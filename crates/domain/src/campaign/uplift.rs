@@ -65,11 +65,8 @@ mod tests {
     use super::*;
 
     fn close(found: Difference, expected: (f64, f64, f64)) {
-        let all = [
-            (found.difference, expected.0),
-            (found.low, expected.1),
-            (found.high, expected.2),
-        ];
+        let all =
+            [(found.difference, expected.0), (found.low, expected.1), (found.high, expected.2)];
         assert!(all.iter().all(|(a, b)| (a - b).abs() < 5e-5), "{found:?} {expected:?}");
     }
 

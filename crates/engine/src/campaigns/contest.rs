@@ -134,11 +134,7 @@ pub(crate) async fn contest(
 
 /// Decides a test whose time is over, under a job of its campaign; `None` while the audience is
 /// still being frozen.
-pub(crate) async fn decide(
-    ctx: &Ctx,
-    job: &Job,
-    campaign: &Campaign,
-) -> Result<Option<Decision>> {
+pub(crate) async fn decide(ctx: &Ctx, job: &Job, campaign: &Campaign) -> Result<Option<Decision>> {
     let Some(test) = &campaign.plan.test else { return Ok(None) };
     let groups = ctx.workspace.campaign_groups(campaign.number).await?;
     let Some(evidence) = evidence(ctx, campaign, test, &groups).await? else { return Ok(None) };
@@ -165,7 +161,9 @@ pub async fn choose(ctx: &Ctx, id: CampaignId, variant: &str) -> Result<()> {
     if !ctx.workspace.choose_winner(campaign.number, winner, ctx.now()).await? {
         let text = match campaign.decision {
             Some(_) => "this test is decided already".to_owned(),
-            None => format!("the test of a campaign that is {} is not running", campaign.state.name()),
+            None => {
+                format!("the test of a campaign that is {} is not running", campaign.state.name())
+            }
         };
         return Err(Error::Conflict(text));
     }

@@ -1,9 +1,7 @@
 //! What a campaign came to, arm by arm and variant by variant, beside those who were held out.
 
 use tidings_domain::Timestamp;
-use tidings_domain::campaign::{
-    Arm, Difference, Means, difference_of_means, difference_of_rates,
-};
+use tidings_domain::campaign::{Arm, Difference, Means, difference_of_means, difference_of_rates};
 use tidings_domain::{CampaignId, campaign::Goal};
 use tidings_store::campaigns::{GoalFigures, Group};
 
@@ -67,9 +65,7 @@ pub async fn results(ctx: &Ctx, id: CampaignId) -> Result<Results> {
                 goal: goal.clone(),
                 currency: sums.as_ref().and_then(|sums| sums.currency.clone()),
                 scale: sums.as_ref().map_or(0, |sums| sums.scale),
-                closes_at: last
-                    .filter(|(_, waiting)| !waiting)
-                    .map(|(at, _)| at.plus_secs(window)),
+                closes_at: last.filter(|(_, waiting)| !waiting).map(|(at, _)| at.plus_secs(window)),
                 is_there: sums.is_some(),
             })
         }

@@ -9,8 +9,8 @@ mod guard;
 mod ledger;
 mod send;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,9 +18,9 @@ use tidings_channels::email::Pool;
 use tidings_domain::campaign::{CampaignState, Placing};
 use tidings_domain::{DeliveryId, Timestamp};
 use tidings_store::Error as StoreError;
+use tidings_store::alerts::{AlertKind, Raised};
 use tidings_store::campaigns::{Campaign, Shard};
 use tidings_store::jobs::{Job, Next, lease_secs};
-use tidings_store::alerts::{AlertKind, Raised};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
@@ -212,8 +212,7 @@ async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
         };
         let at = run.ctx.now();
         let number = run.campaign.number;
-        let frozen =
-            run.ctx.workspace.freeze_audience(&run.job, number, shard, audience, at).await;
+        let frozen = run.ctx.workspace.freeze_audience(&run.job, number, shard, audience, at).await;
         match frozen {
             Ok(moved) => shard = moved,
             Err(StoreError::Fenced) => {

@@ -111,7 +111,14 @@ async fn a_job_that_is_given_up_is_told_once(engine: Engine) {
         sending.ctx.workspace.add_job("nonsense", "7", Timestamp(0)).await.unwrap();
         sending.ctx.wake();
         until(&sending, |found| !found.is_empty()).await;
-        while !sending.ctx.workspace.failed_jobs().await.unwrap().iter().any(|job| job.0 == "nonsense")
+        while !sending
+            .ctx
+            .workspace
+            .failed_jobs()
+            .await
+            .unwrap()
+            .iter()
+            .any(|job| job.0 == "nonsense")
         {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

@@ -1,8 +1,8 @@
 //! Tests of variants: who gets which, when the others get the winner, and which that is.
 
 use serde_json::json;
-use tidings_domain::campaign::{Arm, CampaignState, DeliveryState, MessageClass};
 use tidings_domain::CampaignId;
+use tidings_domain::campaign::{Arm, CampaignState, DeliveryState, MessageClass};
 use tidings_engine::campaigns::contest;
 use tidings_engine::{Error, campaigns, templates};
 use tidings_store::campaigns::DecidedBy;
@@ -95,10 +95,9 @@ async fn the_others_get_what_is_certainly_better(engine: Engine) {
 }
 
 async fn the_others_get_the_first_when_nothing_is_better(engine: Engine) {
-    let sending = audience(engine, 60).await;
-    for (otherwise, expected, by) in
-        [("first", 0, DecidedBy::First), ("best", 1, DecidedBy::Best)]
+    for (otherwise, expected, by) in [("first", 0, DecidedBy::First), ("best", 1, DecidedBy::Best)]
     {
+        let sending = audience(engine, 60).await;
         let id = planned(&sending, MessageClass::Marketing, &plan(50, otherwise)).await;
         in_test(&sending, id).await;
         let all = deliveries(&sending, id).await;
@@ -167,7 +166,7 @@ async fn variants_need_templates_that_stay(engine: Engine) {
     replan(&sending, id, &plan(&other.to_string(), 1)).await.unwrap();
     assert!(templates::drop(&sending.ctx, other).await.is_err(), "a variant uses it");
     // What is sent is the version that was named, whatever comes later.
-    let newer = TemplateDraft { subject: "Newer".to_owned(), ..draft };
+    let newer = TemplateDraft { subject: "Newer".to_owned(), ..draft.clone() };
     templates::change(&sending.ctx, other, newer).await.unwrap();
 
     campaigns::launch(&sending.ctx, id, None).await.unwrap();
@@ -181,7 +180,7 @@ async fn variants_need_templates_that_stay(engine: Engine) {
     let second = sending.campaign(MessageClass::Marketing, None).await;
     let third = templates::create(
         &sending.ctx,
-        TemplateDraft { name: "third".to_owned(), html: "x".to_owned(), ..TemplateDraft::default() },
+        TemplateDraft { name: "third".to_owned(), ..draft.clone() },
     );
     let third = third.await.unwrap();
     replan(&sending, second, &plan(&third.to_string(), 1)).await.unwrap();

@@ -122,7 +122,10 @@ async fn a_test_may_be_won_by_conversions(engine: Engine) {
     .to_string();
     let id = planned(&sending, MessageClass::Marketing, &plan).await;
     campaigns::launch(&sending.ctx, id, None).await.unwrap();
-    sending.until_counts(id, |counts| counts.sent > 0 && counts.in_flight == 0 && counts.audience() == 200)
+    sending
+        .until_counts(id, |counts| {
+            counts.sent > 0 && counts.in_flight == 0 && counts.audience() == 200
+        })
         .await;
     sending.until_counts(id, |counts| counts.sent + counts.due == 200 && counts.due < 150).await;
     let all = deliveries(&sending, id).await;

@@ -26,7 +26,8 @@ async fn travellers(engine: Engine) -> Sending {
     ctx.workspace.add_attribute("zone", Kind::Text, ctx.now()).await.unwrap();
     ctx.workspace.add_attribute("score", Kind::Integer, ctx.now()).await.unwrap();
     // Zones without summer time, so that the test is the same on every day.
-    let zones = [Some("Asia/Tokyo"), Some("Africa/Lagos"), Some("Nowhere/City"), Some("America/Lima")];
+    let zones =
+        [Some("Asia/Tokyo"), Some("Africa/Lagos"), Some("Nowhere/City"), Some("America/Lima")];
     let customers = zones.into_iter().enumerate().map(|(at, zone)| {
         let attributes = zone.map(|zone| ("zone".to_owned(), FieldChange::SetJson(json!(zone))));
         Change::UpsertCustomer(UpsertCustomer {

@@ -57,8 +57,7 @@ static DROP_VARIANTS: Sql = Sql::reference(
 static ADD_VARIANT: Sql = Sql::reference(
     "add_campaign_variant",
     "insert into {s}campaign_variants (campaign_number, variant, template_number, template_version)
-     select ?1, ?2, t.number, cast(?4 as integer) from {s}templates t where t.id = ?3
-     returning variant",
+     select ?1, ?2, t.number, cast(?4 as integer) from {s}templates t where t.id = ?3",
 );
 
 static VERSION_THERE: Sql = Sql::reference(

@@ -91,7 +91,8 @@ impl GoalQuery {
     }
 
     fn first_by_minute(&self) -> String {
-        let columns = format!("min(r.{}) / 60000000 as at, d.variant as variant", quoted(&self.time));
+        let columns =
+            format!("min(r.{}) / 60000000 as at, d.variant as variant", quoted(&self.time));
         format!(
             "select t.at, t.variant, count(*) from ({}) t group by t.at, t.variant order by t.at",
             self.joined(&columns, " and d.arm = 2")
@@ -123,9 +124,8 @@ impl Workspace {
                 }
                 for row in tx.query_once(&query.sums(), &query.params()).await? {
                     let key = (arm(row.small(0)?)?, row.opt_int(1)?);
-                    let found = all
-                        .iter_mut()
-                        .find(|one| (one.arm, one.variant.map(i64::from)) == key);
+                    let found =
+                        all.iter_mut().find(|one| (one.arm, one.variant.map(i64::from)) == key);
                     let Some(found) = found else { continue };
                     found.converted = row.int(2)?;
                     found.conversions = row.int(3)?;

@@ -151,7 +151,8 @@ static TOPIC_THERE: Sql = Sql::reference(
     "select number from {s}topics where channel = 1 and name = ?1 and archived_at is null",
 );
 
-pub(crate) static SQLS: &[&[&Sql]] = &[OWN, contest::SQL, figures::SQL, groups::SQL, links::SQL, run::SQL];
+pub(crate) static SQLS: &[&[&Sql]] =
+    &[OWN, contest::SQL, figures::SQL, groups::SQL, links::SQL, run::SQL];
 static OWN: &[&Sql] =
     &[&ADD, &SEGMENT_THERE, &CHANGE, &LIST, &GET, &GET_BY_NUMBER, &DROP, &TOPIC_THERE];
 
@@ -191,7 +192,8 @@ fn parameters(text: &str) -> Result<Vec<(String, String)>> {
 }
 
 fn plan(text: &str) -> Result<Plan> {
-    serde_json::from_str(text).map_err(|error| Error::Corrupt(format!("a campaign's plan: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| Error::Corrupt(format!("a campaign's plan: {error}")))
 }
 
 fn plan_text(plan: &Plan) -> Result<String> {

@@ -7,7 +7,9 @@ use tidings_domain::change::{Change, UpsertCustomer};
 use tidings_domain::{CampaignId, DeliveryId, NodeId, Timestamp};
 use tidings_store::Workspace;
 use tidings_store::campaigns::{CampaignDraft, Sender, Shard};
-use tidings_store::deliveries::{Attempt, Audience, DueDelivery, Finished, RESENT_AFTER_CRASH, Starting};
+use tidings_store::deliveries::{
+    Attempt, Audience, DueDelivery, Finished, RESENT_AFTER_CRASH, Starting,
+};
 use tidings_store::jobs::Job;
 use tidings_store::templates::TemplateDraft;
 
