@@ -343,7 +343,10 @@ pub async fn progress_of(ctx: &Ctx, campaign: Campaign) -> Result<Progress> {
     let ended = campaign.finished_at.unwrap_or_else(|| ctx.now());
     let elapsed_ms = campaign.started_at.map_or(0, |start| ended.ms_since(start)).max(1);
     let rate_per_second = done as f64 * 1_000.0 / elapsed_ms as f64;
-    let moving = matches!(campaign.state, CampaignState::Preparing | CampaignState::Sending);
+    // What waits for its time says nothing of how long the rest will take.
+    let waits = campaign.plan.local.is_some() || campaign.plan.test.is_some();
+    let sends = matches!(campaign.state, CampaignState::Preparing | CampaignState::Sending);
+    let moving = sends && !waits;
     let left = counts.due + counts.in_flight;
     let eta_seconds =
         (moving && rate_per_second > 0.0).then(|| (left as f64 / rate_per_second).ceil() as i64);

@@ -136,6 +136,9 @@ pub(crate) async fn contest(
 /// still being frozen.
 pub(crate) async fn decide(ctx: &Ctx, job: &Job, campaign: &Campaign) -> Result<Option<Decision>> {
     let Some(test) = &campaign.plan.test else { return Ok(None) };
+    if !ctx.workspace.audience_is_frozen(campaign.number).await? {
+        return Ok(None);
+    }
     let groups = ctx.workspace.campaign_groups(campaign.number).await?;
     let Some(evidence) = evidence(ctx, campaign, test, &groups).await? else { return Ok(None) };
     let (winner, by) = match (evidence.winner(), test.otherwise) {

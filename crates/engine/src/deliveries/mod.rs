@@ -284,11 +284,11 @@ async fn read_due(
             for delivery in due.deliveries {
                 if delivery.variant.is_some() || knows_winner(run).await? {
                     queue.push(delivery).await;
+                    quiet_looks = 0;
                 }
             }
         }
         if found_some {
-            quiet_looks = 0;
             continue;
         }
         if !frozen {
