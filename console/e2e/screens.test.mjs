@@ -64,7 +64,7 @@ async function addresses() {
     '/blocks', '/blocks/new', `/blocks/${await one('/v1/blocks')}`, '/images',
     '/campaigns', '/campaigns/new', `/campaigns/${draft}/edit`, ...campaigns.map(({ id }) => `/campaigns/${id}`),
     '/mailbox', `/mailbox?mail=${await one('/v1/mailbox')}`,
-    '/settings', '/settings?tab=groups', '/settings?tab=suppressions', '/settings?tab=sending', '/alerts', '/settings?tab=tokens', '/settings?tab=users', '/no-such-screen',
+    '/settings', '/settings?tab=groups', '/settings?tab=topics', '/settings?tab=forms', '/settings?tab=suppressions', '/settings?tab=email', '/settings?tab=sending', '/alerts', '/settings?tab=tokens', '/settings?tab=users', '/settings?tab=roles', '/settings?tab=audit', '/settings?tab=account', '/no-such-screen',
   ]
 }
 

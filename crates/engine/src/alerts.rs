@@ -2,14 +2,14 @@
 //! once more when it is over.
 
 use tidings_channels::email::mime::{self, Mailbox};
-use tidings_channels::email::{Envelope, Outcome};
+use tidings_channels::email::{Envelope, Outcome, wire_address};
 use tidings_domain::campaign::retry_after_secs;
 use tidings_domain::{AlertId, Timestamp};
 use tidings_store::Page;
 pub use tidings_store::alerts::{Alert, AlertKind, Raised, Unmailed};
 use tidings_store::jobs::{Job, Next};
 
-use crate::{Ctx, Error, Result, sending_rules};
+use crate::{Ctx, Error, Result, mail, sending_rules};
 
 /// A job that failed so often in a row is stuck.
 const STUCK_AFTER: i32 = 5;
@@ -86,13 +86,13 @@ pub(crate) async fn watch_job(ctx: &Ctx, job: &Job, next: &Next, error: Option<&
 }
 
 /// The job: mails what the operators have not been told of.
-pub async fn mail(ctx: &Ctx, job: &Job) -> Result<Next> {
+pub async fn mail_out(ctx: &Ctx, job: &Job) -> Result<Next> {
     let rules = sending_rules::get(ctx).await?.alerts;
     let Some(from) = rules.from.filter(|_| !rules.to.is_empty()) else {
         ctx.workspace.all_alerts_were_mailed(ctx.now()).await?;
         return Ok(Next::Done);
     };
-    let Some(pool) = ctx.hub.mail_pool()? else {
+    let Some(way) = mail::way(ctx, &from).await? else {
         ctx.workspace.all_alerts_were_mailed(ctx.now()).await?;
         return Ok(Next::Done);
     };
@@ -102,29 +102,47 @@ pub async fn mail(ctx: &Ctx, job: &Job) -> Result<Next> {
             return Ok(Next::Done);
         }
         for one in unmailed {
-            ctx.workspace.hold_job(job).await?;
             for to in &rules.to {
-                let bytes = build(ctx, &one, &from, to)?;
-                let envelope = Envelope { return_path: &from, recipient: to };
-                let outcome = match pool.connection().await {
-                    Ok(mut lease) => lease.send(&envelope, &bytes).await,
-                    Err(error) => return Ok(later(ctx, job, &error.to_string())),
-                };
-                match outcome {
-                    Outcome::Sent { .. } => {}
-                    Outcome::Refused(refusal) if refusal.permanent => {
-                        tracing::warn!(reply = refusal.reply, "an operator's address is refused");
-                    }
-                    Outcome::Refused(refusal) => return Ok(later(ctx, job, &refusal.reply)),
-                    // Rather twice than never: the Message-ID is the same.
-                    Outcome::Failed { reason, .. } | Outcome::Unknown { reason } => {
-                        return Ok(later(ctx, job, &reason));
-                    }
+                ctx.workspace.hold_job(job).await?;
+                if let Err(reason) = send(ctx, &way, &one, &from, to).await? {
+                    return Ok(later(ctx, job, &reason));
                 }
             }
             ctx.workspace.alert_was_mailed(&one.alert, ctx.now()).await?;
         }
     }
+}
+
+/// Mails one alert to one address; gives why it must be tried again.
+async fn send(
+    ctx: &Ctx,
+    way: &mail::Way,
+    one: &Unmailed,
+    from: &str,
+    to: &str,
+) -> Result<std::result::Result<(), String>> {
+    let (Some(return_path), Some(recipient)) = (wire_address(from), wire_address(to)) else {
+        tracing::warn!("an operator's address has no ASCII form");
+        return Ok(Ok(()));
+    };
+    let bytes = build(ctx, one, from, to)?;
+    let bytes = mail::sign(way.signer.as_ref(), bytes, ctx.now().0 / 1_000_000).await?;
+    let mut lease = match way.routes.lease().await {
+        Ok((_, lease)) => lease,
+        Err(mail::NoLease::AllDown(reason)) => return Ok(Err(reason)),
+        Err(mail::NoLease::Moved) => return Ok(Err("the relay was changed just now".to_owned())),
+    };
+    let envelope = Envelope { return_path: &return_path, recipient: &recipient };
+    Ok(match lease.send(&envelope, &bytes).await {
+        Outcome::Sent { .. } => Ok(()),
+        Outcome::Refused(refusal) if refusal.permanent => {
+            tracing::warn!(reply = refusal.reply, "an operator's address is refused");
+            Ok(())
+        }
+        Outcome::Refused(refusal) => Err(refusal.reply),
+        // Rather twice than never: the Message-ID is the same.
+        Outcome::Failed { reason, .. } | Outcome::Unknown { reason } => Err(reason),
+    })
 }
 
 /// An alert is worth trying for long: the attempts start over where the ladder ends.

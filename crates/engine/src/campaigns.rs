@@ -2,15 +2,16 @@
 
 pub mod contest;
 mod goals;
+mod list;
 mod placing;
 mod results;
 
+pub use list::{deliveries, deliveries_csv, variant_name};
 pub(crate) use placing::{audience, placing};
 pub use results::{GoalResult, GroupResult, Results, Uplift, amount_text, results};
-use tidings_delimited::{ExportOptions, ExportWriter};
 use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass, begins_at};
 use tidings_domain::schema::checked_name;
-use tidings_domain::{CampaignId, CustomerId, Timestamp, checked};
+use tidings_domain::{CampaignId, Timestamp, checked};
 use tidings_store::Page;
 pub use tidings_store::campaigns::{Campaign, CampaignDraft, Counts, Decision, Sender};
 use tidings_store::customers::Customer;
@@ -20,7 +21,7 @@ use tidings_store::templates::TemplateDraft;
 
 use crate::checks::{self, Finding};
 use crate::messages::{Compiled, Parts};
-use crate::{Ctx, Error, Fault, Result, segments, templates};
+use crate::{Ctx, Error, Fault, Result, mail, segments, templates};
 
 /// How serious a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,12 +169,21 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
         Some(draft) => sample(ctx, &campaign, draft, condition, &mut problems).await?,
         None => None,
     };
-    let mail_ready = ctx.hub.mail_pool()?.is_some();
+    let sender = &campaign.sender.address;
+    let mail_ready = mail::has_way(ctx, sender).await?;
     if !mail_ready {
         problems.push(Problem::new(
             Level::Error,
             "no mail relay is set",
-            "start the hub with --smtp-url, such as smtp://mail.example:587",
+            "add one under Settings, E-mail; or start the hub with --smtp-url",
+        ));
+    }
+    if !ctx.hub.settings.demo && !mail::is_signed(ctx, sender).await? {
+        let domain = mail::domain_of(sender).unwrap_or_default();
+        problems.push(Problem::new(
+            Level::Warning,
+            format!("mail from {domain} is not signed, and big receivers refuse such mail"),
+            format!("make a DKIM key for {domain} under Settings, E-mail"),
         ));
     }
     if audience.will_send == 0 {
@@ -270,10 +280,8 @@ async fn sample(
 /// Launches a campaign now or at a time; the template's version is fixed by it.
 pub async fn launch(ctx: &Ctx, id: CampaignId, at: Option<Timestamp>) -> Result<()> {
     let campaign = get(ctx, id).await?;
-    if ctx.hub.mail_pool()?.is_none() {
-        return Err(Error::Conflict(
-            "no mail relay is set; start the hub with --smtp-url".to_owned(),
-        ));
+    if !mail::has_way(ctx, &campaign.sender.address).await? {
+        return Err(Error::Conflict(mail::NO_RELAY.to_owned()));
     }
     if at.is_some() && campaign.plan.local.is_some() {
         let text = "a campaign at a local time is sent at that time alone";
@@ -383,94 +391,4 @@ pub async fn report(ctx: &Ctx, id: CampaignId) -> Result<Report> {
         reasons: ctx.workspace.campaign_reasons(number).await?,
         progress,
     })
-}
-
-/// A page of who got a message, who not and why.
-pub async fn deliveries(
-    ctx: &Ctx,
-    campaign: &Campaign,
-    state: Option<DeliveryState>,
-    reason: Option<String>,
-    after: Option<CustomerId>,
-    limit: usize,
-) -> Result<Page<Delivery, CustomerId>> {
-    let number = campaign.number;
-    Ok(ctx.workspace.deliveries(number, state, reason, after, limit).await?)
-}
-
-/// The whole list as CSV, a page at a time, so that its size is no matter. Cells that a spreadsheet
-/// would run as a formula are defused.
-pub fn deliveries_csv(
-    ctx: Ctx,
-    campaign: Campaign,
-) -> impl futures::Stream<Item = Result<Vec<u8>>> + Send {
-    enum At {
-        Head,
-        After(CustomerId),
-        End,
-    }
-    futures::stream::unfold(At::Head, move |at| {
-        let (ctx, campaign) = (ctx.clone(), campaign.clone());
-        async move {
-            let after = match at {
-                At::Head => None,
-                At::After(id) => Some(id),
-                At::End => return None,
-            };
-            let page = match deliveries(&ctx, &campaign, None, None, after, 1_000).await {
-                Ok(page) => page,
-                Err(error) => return Some((Err(error), At::End)),
-            };
-            let next = page.next.map_or(At::End, At::After);
-            Some((csv(&campaign, &page.items, after.is_none()), next))
-        }
-    })
-}
-
-/// The name of the variant that a delivery is of, where the campaign has a test.
-pub fn variant_name<'c>(campaign: &'c Campaign, delivery: &Delivery) -> Option<&'c str> {
-    let at = usize::try_from(delivery.variant?).ok()?;
-    contest::name_of(campaign, at)
-}
-
-fn csv(campaign: &Campaign, deliveries: &[Delivery], with_head: bool) -> Result<Vec<u8>> {
-    let mut writer = ExportWriter::new(Vec::new(), ExportOptions::default());
-    let broken = |error: std::io::Error| Error::Internal(error.to_string());
-    if with_head {
-        let head = [
-            "customer",
-            "external_id",
-            "email",
-            "state",
-            "reason",
-            "reply",
-            "attempts",
-            "finished_at",
-            "opened_at",
-            "clicked_at",
-            "arm",
-            "variant",
-        ];
-        writer.write_row(head).map_err(broken)?;
-    }
-    let variant = |one: &Delivery| variant_name(campaign, one);
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-    for one in deliveries {
-        let cells = [
-            one.customer.to_string(),
-            one.external_id.clone().unwrap_or_default(),
-            one.address.clone().unwrap_or_default(),
-            one.state.name().to_owned(),
-            one.reason.clone().unwrap_or_default(),
-            one.reply.clone().unwrap_or_default(),
-            one.attempts.to_string(),
-            time(one.finished_at),
-            time(one.opened_at),
-            time(one.clicked_at),
-            one.arm.map(|arm| arm.name().to_owned()).unwrap_or_default(),
-            variant(one).unwrap_or_default().to_owned(),
-        ];
-        writer.write_row(cells.iter().map(String::as_str)).map_err(broken)?;
-    }
-    writer.finish().map_err(broken)
 }

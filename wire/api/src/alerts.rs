@@ -82,7 +82,7 @@ fn name(caller: &Caller) -> &str {
 
 /// Alerts, newest first.
 #[utoipa::path(get, path = "/v1/alerts", tag = "Alerts",
-    security(("token" = ["campaigns"])), params(AlertsQuery),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(AlertsQuery),
     responses((status = 200, body = Alerts)))]
 pub async fn list(
     call: Call<ReadCampaigns>,
@@ -100,7 +100,7 @@ pub async fn list(
 
 /// Say that an alert was seen.
 #[utoipa::path(post, path = "/v1/alerts/{id}/acknowledge", tag = "Alerts",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Alert)))]
 pub async fn acknowledge(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Alert>> {
     let found = alerts::acknowledge(&call.ctx, AlertId(id), name(&call.caller)).await?;
@@ -109,7 +109,7 @@ pub async fn acknowledge(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Re
 
 /// Say that all alerts so far were seen.
 #[utoipa::path(post, path = "/v1/alerts/acknowledge", tag = "Alerts",
-    security(("token" = ["campaigns"])),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])),
     responses((status = 200, body = Acknowledged)))]
 pub async fn acknowledge_all(call: Call<WriteCampaigns>) -> Result<Json<Acknowledged>> {
     let acknowledged = alerts::acknowledge_all(&call.ctx, name(&call.caller)).await?;

@@ -225,7 +225,7 @@ async fn results(ctx: &Ctx, id: Uuid) -> Result<Json<CampaignResults>> {
 /// What a campaign came to: figures of each arm and variant, its test, and its goal beside those
 /// who were held out.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/results", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = CampaignResults)))]
 pub async fn show(
     call: Call<ReadCampaigns>,
@@ -236,7 +236,7 @@ pub async fn show(
 
 /// End a running test: everybody else gets this variant, at once or at their local time.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/winner", tag = "Campaigns",
-    request_body = WinnerInput, security(("token" = ["campaigns"])),
+    request_body = WinnerInput, security(("token" = ["campaigns"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = CampaignResults)))]
 pub async fn choose(

@@ -56,7 +56,7 @@ fn rules(stored: sending_rules::SendingRules) -> SendingRules {
 
 /// What holds for every campaign.
 #[utoipa::path(get, path = "/v1/sending-rules", tag = "Campaigns",
-    security(("token" = ["campaigns"])),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = SendingRules)))]
 pub async fn show(call: Call<ReadCampaigns>) -> Result<Json<SendingRules>> {
     Ok(Json(rules(sending_rules::get(&call.ctx).await?)))
@@ -64,7 +64,7 @@ pub async fn show(call: Call<ReadCampaigns>) -> Result<Json<SendingRules>> {
 
 /// Change what holds for every campaign: the whole of it.
 #[utoipa::path(put, path = "/v1/sending-rules", tag = "Campaigns", request_body = SendingRules,
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = SendingRules)))]
 pub async fn put(
     call: Call<Administer>,

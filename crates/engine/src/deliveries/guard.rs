@@ -1,10 +1,13 @@
 //! Watches the share of mails that bounce, and pauses a campaign whose list is bad before it harms
-//! the sender's good name.
+//! the sender's good name; and the relay, of which operators are told when it stays away.
 
+use tidings_domain::Timestamp;
+use tidings_store::alerts::{AlertKind, Raised};
 use tidings_store::campaigns::PauseCause;
 use tidings_store::deliveries::{Attempt, Finished};
 
 use super::{Ending, Run};
+use crate::alerts;
 
 /// Counts what this run has seen end, so that the database is asked only now and then: when a
 /// quarter more has ended than at the last time.
@@ -61,4 +64,34 @@ async fn look(run: &Run) -> tidings_store::Result<()> {
         run.end(Ending::Halted);
     }
     Ok(())
+}
+
+/// How long a relay may be away before the operators are told.
+const HELD_UP_ALERT_MS: i64 = 60_000;
+
+/// Tells the operators of a relay that cannot be reached for a while, and of its return.
+pub(super) async fn watch_relay(run: &Run, gone: Option<&str>) {
+    let (ctx, number) = (&run.ctx, run.campaign.number);
+    let key = (ctx.workspace.row.id, number);
+    let Some(reason) = gone else {
+        let was_held_up = ctx.hub.held_up.lock().remove(&key).is_some();
+        if was_held_up {
+            alerts::end(ctx, AlertKind::SendingHeldUp, &number.to_string()).await;
+        }
+        return;
+    };
+    let now = Timestamp::now();
+    let since = *ctx.hub.held_up.lock().entry(key).or_insert(now);
+    if now.ms_since(since) < HELD_UP_ALERT_MS {
+        return;
+    }
+    let name = &run.campaign.name;
+    let message = format!("The campaign {name} waits: its mail relay cannot be reached: {reason}");
+    let raised = Raised {
+        kind: AlertKind::SendingHeldUp,
+        subject: number.to_string(),
+        message,
+        campaign: Some(run.campaign.id),
+    };
+    alerts::raise(ctx, raised).await;
 }

@@ -2,10 +2,11 @@
 //! rendered and handed over by many workers; a ledger commits their steps in groups.
 //!
 //! ```text
-//! freeze ─► deliveries due ─► read ─► workers: render, start, hand over ─► ledger: record
+//! freeze ─► deliveries due ─► read ─► workers: render, sign, start, hand over ─► ledger: record
 //! ```
 
 mod guard;
+mod lanes;
 mod ledger;
 mod send;
 
@@ -13,28 +14,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tidings_channels::email::Pool;
+use parking_lot::{Mutex, RwLock};
 use tidings_domain::campaign::{CampaignState, Placing};
 use tidings_domain::{DeliveryId, Timestamp};
 use tidings_store::Error as StoreError;
-use tidings_store::alerts::{AlertKind, Raised};
 use tidings_store::campaigns::{Campaign, Shard};
 use tidings_store::jobs::{Job, Next, lease_secs};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
 use crate::campaigns::contest;
+use crate::mail::{self, Way};
 use crate::messages::{Compiled, Maker, with_parameters};
 use crate::sending_rules::{self, BounceLimit};
-use crate::{Ctx, Error, Result, alerts};
+use crate::{Ctx, Error, Result};
 
 /// How many due deliveries are read at once.
 const READ: usize = 500;
 /// How long to wait before looking again where sending is held up from outside.
 const HELD_UP_SECS: i64 = 3;
-/// How long a relay may be away before the operators are told.
-const HELD_UP_ALERT_MS: i64 = 60_000;
 /// How long those wait for whom there is no winner yet, as another shard is still being frozen.
 const UNDECIDED_MS: i64 = 500;
 /// How often a lease is renewed while nothing is written: about four times while it lasts.
@@ -54,7 +52,9 @@ pub(crate) struct Run {
     pub winner: OnceLock<i16>,
     pub placing: Arc<Placing>,
     pub bounces: BounceLimit,
-    pub pool: Pool,
+    /// How its mail leaves; another one as soon as somebody changes it.
+    way: RwLock<Arc<Way>>,
+    lanes: lanes::Lanes,
     /// Set when this run must end: told to stop, fenced, paused, or the relay is gone.
     ending: AtomicBool,
     why: Mutex<Option<Ending>>,
@@ -83,6 +83,25 @@ impl Run {
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
+
+    pub(crate) fn way(&self) -> Arc<Way> {
+        self.way.read().clone()
+    }
+
+    /// Takes over what was changed in the relays, keys and limits since the last look.
+    pub(crate) async fn look_for_way(&self) {
+        match mail::way(&self.ctx, &self.campaign.sender.address).await {
+            Ok(Some(way)) => {
+                let way = Arc::new(way);
+                let before = std::mem::replace(&mut *self.way.write(), way.clone());
+                if !before.is_of_same_desk(&way) {
+                    self.lanes.offer_all();
+                }
+            }
+            Ok(None) => self.end(Ending::RelayGone(mail::NO_RELAY.to_owned())),
+            Err(error) => tracing::warn!(%error, "look for the relays"),
+        }
+    }
 }
 
 /// The job: sends one shard of a campaign as far as it can.
@@ -107,7 +126,7 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     if sending_is_paused(ctx).await? {
         return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
     }
-    let Some(pool) = ctx.hub.mail_pool()? else {
+    let Some(way) = mail::way(ctx, &campaign.sender.address).await? else {
         return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
     };
     if campaign.state == CampaignState::Scheduled {
@@ -137,7 +156,8 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         winner,
         placing,
         bounces: sending_rules::get(ctx).await?.bounces,
-        pool,
+        way: RwLock::new(Arc::new(way)),
+        lanes: lanes::Lanes::default(),
         ending: AtomicBool::new(false),
         why: Mutex::new(None),
     });
@@ -169,13 +189,14 @@ async fn makers(ctx: &Ctx, campaign: &Campaign) -> Result<Vec<Maker>> {
     };
     // All shards send the blocks that stood when the campaign began.
     let at = campaign.started_at.unwrap_or_else(|| ctx.now());
+    let tracking_url = mail::tracking_url(ctx, &campaign.sender.address).await?;
     let mut makers = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let compiled = Compiled::new(ctx, &draft, at).await?;
         let fixed = compiled.fixed_links.iter();
         let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
         let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
-        makers.push(Maker::new(ctx, compiled, campaign, links));
+        makers.push(Maker::new(ctx, compiled, campaign, links, tracking_url.clone()));
     }
     Ok(makers)
 }
@@ -253,6 +274,9 @@ async fn renew(run: Arc<Run>, mut stop: watch::Receiver<bool>) {
         }
         if *stop.borrow() {
             tokio::time::sleep(renew_every()).await;
+        } else {
+            run.look_for_way().await;
+            run.lanes.offer_left();
         }
     }
 }
@@ -317,41 +341,14 @@ async fn knows_winner(run: &Run) -> Result<bool> {
     Ok(run.winner.set(decision.winner).is_ok() || run.winner.get().is_some())
 }
 
-/// Tells the operators of a relay that cannot be reached for a while, and of its return.
-async fn watch_relay(run: &Run, gone: Option<&str>) {
-    let (ctx, number) = (&run.ctx, run.campaign.number);
-    let key = (ctx.workspace.row.id, number);
-    let Some(reason) = gone else {
-        let was_held_up = ctx.hub.held_up.lock().remove(&key).is_some();
-        if was_held_up {
-            alerts::end(ctx, AlertKind::SendingHeldUp, &number.to_string()).await;
-        }
-        return;
-    };
-    let now = Timestamp::now();
-    let since = *ctx.hub.held_up.lock().entry(key).or_insert(now);
-    if now.ms_since(since) < HELD_UP_ALERT_MS {
-        return;
-    }
-    let name = &run.campaign.name;
-    let message = format!("The campaign {name} waits: its mail relay cannot be reached: {reason}");
-    let raised = Raised {
-        kind: AlertKind::SendingHeldUp,
-        subject: number.to_string(),
-        message,
-        campaign: Some(run.campaign.id),
-    };
-    alerts::raise(ctx, raised).await;
-}
-
 /// Decides what becomes of the job when its run is over.
 async fn finish(run: &Arc<Run>) -> Result<Next> {
     let ctx = &run.ctx;
     let why = run.why.lock().clone();
     let now = ctx.now();
     match &why {
-        Some(Ending::RelayGone(reason)) => watch_relay(run, Some(reason)).await,
-        None | Some(Ending::Halted) => watch_relay(run, None).await,
+        Some(Ending::RelayGone(reason)) => guard::watch_relay(run, Some(reason)).await,
+        None | Some(Ending::Halted) => guard::watch_relay(run, None).await,
         Some(_) => {}
     }
     match why {

@@ -4,6 +4,7 @@ mod contest;
 mod figures;
 mod goals;
 mod groups;
+mod guard;
 mod links;
 mod run;
 
@@ -14,7 +15,8 @@ pub use self::contest::{DecidedBy, Decision};
 pub use self::figures::Counts;
 pub use self::goals::{GoalFigures, GoalQuery};
 pub use self::groups::{Group, Minute};
-pub use self::run::{PauseCause, SEND_CAMPAIGN, Shard};
+pub use self::guard::PauseCause;
+pub use self::run::{SEND_CAMPAIGN, Shard};
 pub(crate) use self::run::{shard_ranges, state_of, wake_shards};
 use crate::customers::Page;
 use crate::engines::{Priority, Tx};
@@ -152,7 +154,7 @@ static TOPIC_THERE: Sql = Sql::reference(
 );
 
 pub(crate) static SQLS: &[&[&Sql]] =
-    &[OWN, contest::SQL, figures::SQL, groups::SQL, links::SQL, run::SQL];
+    &[OWN, contest::SQL, figures::SQL, groups::SQL, guard::SQL, links::SQL, run::SQL];
 static OWN: &[&Sql] =
     &[&ADD, &SEGMENT_THERE, &CHANGE, &LIST, &GET, &GET_BY_NUMBER, &DROP, &TOPIC_THERE];
 
