@@ -204,6 +204,7 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
             }
             problems.push(problem);
         }
+        problems.extend(contest::hidden_subject(&campaign, variant, draft));
     }
     problems.sort_by_key(|problem| problem.level == Level::Warning);
     Ok(Review { audience, sample, problems, mail_ready, begins_at })

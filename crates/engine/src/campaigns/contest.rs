@@ -6,7 +6,7 @@ use tidings_store::campaigns::{Campaign, DecidedBy, Decision, Group, Minute};
 use tidings_store::jobs::Job;
 use tidings_store::templates::TemplateDraft;
 
-use super::goals;
+use super::{Level, Problem, goals};
 use crate::{Ctx, Error, Result, templates};
 
 /// What a test has shown so far; holds whenever it is looked at.
@@ -65,6 +65,26 @@ pub(crate) async fn drafts(ctx: &Ctx, campaign: &Campaign) -> Result<Vec<Templat
 pub(crate) fn name_of(campaign: &Campaign, variant: usize) -> Option<&str> {
     let test = campaign.plan.test.as_ref()?;
     test.variants.get(variant).map(|variant| variant.name.as_str())
+}
+
+/// A variant's subject stands in place of the template's own, not of those in other languages.
+pub(super) fn hidden_subject(
+    campaign: &Campaign,
+    variant: usize,
+    draft: &TemplateDraft,
+) -> Option<Problem> {
+    let one = campaign.plan.test.as_ref()?.variants.get(variant)?;
+    one.subject.as_ref()?;
+    let languages: Vec<&str> = draft.variants.iter().map(|one| one.language.as_str()).collect();
+    if languages.is_empty() {
+        return None;
+    }
+    let (name, languages) = (&one.name, languages.join(", "));
+    Some(Problem::new(
+        Level::Warning,
+        format!("variant {name}: its subject is not seen by those who read it in {languages}"),
+        "give the variant a template of its own, with a subject in every language",
+    ))
 }
 
 /// What the test has shown so far; nothing while the audience is still being frozen, as then nobody

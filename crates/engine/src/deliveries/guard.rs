@@ -1,7 +1,6 @@
 //! Watches the share of mails that bounce, and pauses a campaign whose list is bad before it harms
 //! the sender's good name; and the relay, of which operators are told when it stays away.
 
-use tidings_domain::Timestamp;
 use tidings_store::alerts::{AlertKind, Raised};
 use tidings_store::campaigns::PauseCause;
 use tidings_store::deliveries::{Attempt, Finished};
@@ -80,7 +79,7 @@ pub(super) async fn watch_relay(run: &Run, gone: Option<&str>) {
         }
         return;
     };
-    let now = Timestamp::now();
+    let now = ctx.now();
     let since = *ctx.hub.held_up.lock().entry(key).or_insert(now);
     if now.ms_since(since) < HELD_UP_ALERT_MS {
         return;

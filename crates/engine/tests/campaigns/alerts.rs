@@ -7,7 +7,7 @@ use tidings_domain::value::Kind;
 use tidings_engine::alerts::{self, Alert, AlertKind};
 use tidings_engine::sending_rules::{self, AlertMail, BounceLimit, SendingRules};
 use tidings_engine::{Error, campaigns};
-use tidings_testkit::mail_sink::{Action, Script};
+use tidings_testkit::mail_sink::{Action, MailSink, Script, SinkSettings};
 
 use crate::common::{Engine, Sending};
 use crate::planned::on_both_engines;
@@ -16,6 +16,7 @@ on_both_engines!(
     a_campaign_that_bounces_pauses_itself_and_says_so,
     a_job_that_is_given_up_is_told_once,
     a_job_that_fails_again_and_again_is_told_until_it_succeeds,
+    a_relay_that_stays_away_is_told_until_it_is_back,
     alerts_are_read_page_by_page,
 );
 
@@ -157,6 +158,45 @@ async fn a_job_that_fails_again_and_again_is_told_until_it_succeeds(engine: Engi
     sending.later(id, 0).await;
     sending.until(id, CampaignState::Done).await;
     until(&sending, |found| found.iter().any(|one| one.ended_at.is_some())).await;
+}
+
+async fn a_relay_that_stays_away_is_told_until_it_is_back(engine: Engine) {
+    let sending = Sending::on(engine, Script::accept_all()).await;
+    sending.customers(3).await;
+    let port = sending.sink.addr().port();
+    sending.sink.stop();
+    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let id = sending.campaign(MessageClass::Transactional, None).await;
+    campaigns::launch(&sending.ctx, id, None).await.unwrap();
+    sending.until_counts(id, |counts| counts.due == 3).await;
+    assert_eq!(all(&sending).await, [], "a short absence is told nobody");
+
+    let mut found = Vec::new();
+    for _ in 0..6_000 {
+        sending.later(id, 61_000).await;
+        found = all(&sending).await;
+        if !found.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let kinds: Vec<AlertKind> = found.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, [AlertKind::SendingHeldUp]);
+    assert_eq!(found[0].campaign, Some(id));
+
+    let back = MailSink::start_with(SinkSettings { port, ..SinkSettings::default() }).await;
+    let back = back.expect("the port is still free");
+    for _ in 0..6_000 {
+        sending.later(id, 1_000).await;
+        if campaigns::get(&sending.ctx, id).await.unwrap().state == CampaignState::Done {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(back.count(), 3);
+    until(&sending, |found| found.len() == 1 && found[0].ended_at.is_some()).await;
 }
 
 async fn alerts_are_read_page_by_page(engine: Engine) {
