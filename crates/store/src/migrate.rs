@@ -60,6 +60,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0007_email.sql"),
         postgres: include_str!("migrations/postgres/0007_email.sql"),
     },
+    Migration {
+        number: 20,
+        name: "campaigns",
+        sqlite: include_str!("migrations/sqlite/0020_campaigns.sql"),
+        postgres: include_str!("migrations/postgres/0020_campaigns.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

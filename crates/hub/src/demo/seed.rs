@@ -214,6 +214,7 @@ pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
         topic: None,
         scheduled_at: None,
         link_parameters: Vec::new(),
+        plan: Default::default(),
     };
     let id = campaigns::create(ctx, draft).await.context("add the campaign")?;
     campaigns::launch(ctx, id, None).await.context("launch the campaign")?;
