@@ -94,6 +94,8 @@ export interface CustomerEvent {
   delivery_id: string | null
 }
 
+export interface Merge { id: string; merged_id: string; merged_system_id: number; at: string; undo_until: string; undone_at: string | null }
+
 export interface TableRecord { key: string; fields: Record<string, Value>; updated_at: string }
 
 export interface ImportColumn {

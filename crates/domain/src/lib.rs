@@ -13,6 +13,7 @@ pub mod json;
 pub mod judge;
 pub mod rule;
 pub mod schema;
+pub mod search;
 pub mod time;
 pub mod upsert;
 pub mod value;

@@ -22,6 +22,7 @@ pub mod imports;
 pub mod jobs;
 pub mod links;
 pub mod mailbox;
+pub mod merges;
 pub mod messages;
 pub mod nodes;
 pub mod overview;

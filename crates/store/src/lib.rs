@@ -24,6 +24,7 @@ pub mod imports;
 pub mod jobs;
 pub mod mailbox;
 pub mod memberships;
+pub mod merges;
 pub mod migrate;
 pub mod overview;
 pub mod personal;

@@ -48,6 +48,18 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0005_audiences.sql"),
         postgres: include_str!("migrations/postgres/0005_audiences.sql"),
     },
+    Migration {
+        number: 40,
+        name: "customers_found",
+        sqlite: include_str!("migrations/sqlite/0040_customers_found.sql"),
+        postgres: include_str!("migrations/postgres/0040_customers_found.sql"),
+    },
+    Migration {
+        number: 41,
+        name: "merges",
+        sqlite: include_str!("migrations/sqlite/0041_merges.sql"),
+        postgres: include_str!("migrations/postgres/0041_merges.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

@@ -16,8 +16,8 @@ use tidings_domain::{CustomerId, Timestamp, bucket_of, identity_bucket};
 use uuid::Uuid;
 
 use crate::archive::tables::{columns, select, tables, value};
-use crate::bulk::{Column, ColumnType, column, select_many};
-use crate::changes::sort_rows;
+use crate::bulk::{Column, ColumnType, column, lock_many, select_many};
+use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::engines::{Priority, Tx};
 use crate::hex::{hex, unhex};
 use crate::sql::{Cell, Dialect, Param, Sql, quoted};
@@ -128,7 +128,7 @@ async fn names(tx: &mut Tx, id: CustomerId) -> Result<Vec<Identity>> {
 }
 
 /// The tables with rows of customers, which say whose they are in `customer_id`.
-async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
+pub(crate) async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
     let mut owned = Vec::new();
     for table in tables(tx).await? {
         if columns(tx, &table).await?.iter().any(|one| one.name == "customer_id") {
@@ -136,6 +136,14 @@ async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
         }
     }
     Ok(owned)
+}
+
+/// A customer, and everybody who was merged into them: messages stay under the id that they were
+/// sent to.
+async fn all_ids(tx: &mut Tx, id: CustomerId) -> Result<Vec<CustomerId>> {
+    let mut all = vec![id];
+    all.append(&mut crate::merges::merged_into(tx, id).await?);
+    Ok(all)
 }
 
 /// The key of the keyed hashes, made when the first person is erased.
@@ -256,6 +264,7 @@ impl Workspace {
         self.read(move |tx| {
             Box::pin(async move {
                 let mut all = BTreeMap::new();
+                let ids = all_ids(tx, id).await?;
                 for table in owned(tx).await? {
                     let columns = columns(tx, &table).await?;
                     let text = format!(
@@ -263,12 +272,15 @@ impl Workspace {
                         select(&table, &columns)
                     );
                     let mut rows = Vec::new();
-                    for row in tx.query_text(&text, crate::params![bucket_of(id), id]).await? {
-                        let mut object = Map::new();
-                        for (cell, column) in row.0.into_iter().zip(&columns) {
-                            object.insert(column.name.clone(), value(cell, column)?);
+                    for one in &ids {
+                        let whose = crate::params![bucket_of(*one), *one];
+                        for row in tx.query_text(&text, whose).await? {
+                            let mut object = Map::new();
+                            for (cell, column) in row.0.into_iter().zip(&columns) {
+                                object.insert(column.name.clone(), value(cell, column)?);
+                            }
+                            rows.push(Json::Object(object));
                         }
-                        rows.push(Json::Object(object));
                     }
                     if !rows.is_empty() {
                         all.insert(table, rows);
@@ -293,6 +305,9 @@ impl Workspace {
                     // What is deleted is overwritten, here and from now on.
                     tx.query_text("pragma secure_delete = on", &[]).await?;
                 }
+                // Held, so that nothing is written for them while they go.
+                lock_many(tx, "customers", "t.id", &CUSTOMER_KEY, &[customer_key(id)]).await?;
+                crate::search::forget(tx, id).await?;
                 let names = names(tx, id).await?;
                 let key = key(tx).await?;
                 let mut graves: Vec<Vec<Param>> =
@@ -302,16 +317,19 @@ impl Workspace {
                     grave.push(at.into());
                     tx.execute(&BURY, &grave).await?;
                 }
-                let whose = crate::params![bucket_of(id), id];
-                for table in owned(tx).await?.iter().filter(|table| *table != "deliveries") {
-                    let text = format!(
-                        "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
-                        quoted(table)
-                    );
-                    tx.execute_text(&text, whose).await?;
+                let tables = owned(tx).await?;
+                for one in all_ids(tx, id).await? {
+                    let whose = crate::params![bucket_of(one), one];
+                    for table in tables.iter().filter(|table| *table != "deliveries") {
+                        let text = format!(
+                            "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
+                            quoted(table)
+                        );
+                        tx.execute_text(&text, whose).await?;
+                    }
+                    tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(one), one, at]).await?;
+                    tx.execute(&ERASE_CUSTOMER, whose).await?;
                 }
-                tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(id), id, at]).await?;
-                tx.execute(&ERASE_CUSTOMER, whose).await?;
                 erase_mentions(tx, &names).await?;
                 for name in &names {
                     match name.kind {
@@ -348,8 +366,8 @@ impl Workspace {
         .await
     }
 
-    /// Every row of every table as text, a line each: for tests that search for what must not be
-    /// there.
+    /// Every row of every table as text, a line each, with what the search was made to know: for
+    /// tests that search for what must not be there.
     pub async fn all_rows(&self) -> Result<String> {
         self.read(|tx| {
             Box::pin(async move {
@@ -368,6 +386,9 @@ impl Workspace {
                         }
                         text.push('\n');
                     }
+                }
+                for row in tx.query_text("select text from {s}search_texts", &[]).await? {
+                    text.push_str(&format!("search_texts {}\n", row.text(0)?));
                 }
                 Ok(text)
             })

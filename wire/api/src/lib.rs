@@ -21,6 +21,7 @@ mod input;
 mod mailbox;
 mod many;
 mod marks;
+mod merges;
 mod openapi;
 mod overview;
 mod paging;
@@ -68,6 +69,10 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(customers::show, personal::erase))
         .routes(routes!(personal::export))
         .routes(routes!(personal::readmit))
+        .routes(routes!(merges::alias))
+        .routes(routes!(merges::merge))
+        .routes(routes!(merges::list))
+        .routes(routes!(merges::undo))
         .routes(routes!(customers::events))
         .routes(routes!(customers::records))
         .routes(routes!(marks::put_tag, marks::remove_tag))

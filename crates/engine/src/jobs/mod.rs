@@ -2,6 +2,7 @@
 
 mod evaluate_segment;
 mod freeze_segment;
+mod index_search;
 mod judge_customers;
 mod refresh_segments;
 
@@ -15,6 +16,7 @@ use tidings_store::forms::SEND_CONFIRMATION;
 use tidings_store::imports::RUN_IMPORT;
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{ClockDue, FREEZE_SEGMENT, JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
+use tidings_store::search::INDEX_SEARCH;
 use tidings_store::segments::EVALUATE_SEGMENT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,6 +37,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         SEND_CONFIRMATION => crate::forms::send_confirmation(ctx, job).await,
         FREEZE_SEGMENT => freeze_segment::run(ctx, job, stop).await,
+        INDEX_SEARCH => index_search::run(ctx, job, stop).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;
@@ -106,6 +109,9 @@ pub async fn plan(ctx: &Ctx) -> Result<Option<Timestamp>> {
     if ctx.workspace.customers_want_judging().await? {
         // Jobs are due by the real time, however far a test's clock has gone.
         ctx.workspace.add_job(JUDGE_CUSTOMERS, "all", ctx.now().min(Timestamp::now())).await?;
+    }
+    if ctx.workspace.search_wants_index().await? {
+        ctx.workspace.add_job(INDEX_SEARCH, "all", ctx.now().min(Timestamp::now())).await?;
     }
     match ctx.workspace.heed_clock(ctx.now()).await? {
         ClockDue::Later(at) => Ok(at),

@@ -11,6 +11,7 @@ mod home;
 mod idempotency;
 mod imports;
 mod jobs;
+mod merges;
 mod migrations;
 mod search;
 mod suppressions;

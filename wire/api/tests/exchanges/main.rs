@@ -40,6 +40,7 @@ exchanges!(
     imports,
     many,
     marks,
+    merges,
     schema,
     segments,
 );
