@@ -11,6 +11,7 @@ pub mod consent;
 pub mod id;
 pub mod json;
 pub mod judge;
+pub mod retention;
 pub mod rule;
 pub mod schema;
 pub mod search;

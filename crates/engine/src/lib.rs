@@ -29,6 +29,7 @@ pub mod overview;
 pub mod pages;
 pub mod personal;
 pub mod preferences;
+pub mod retention;
 pub mod schema;
 pub mod segments;
 pub mod suppressions;

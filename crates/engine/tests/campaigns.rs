@@ -5,6 +5,8 @@ mod common;
 mod consent;
 #[path = "campaigns/erasing.rs"]
 mod erasing;
+#[path = "campaigns/retention.rs"]
+mod retention;
 
 use common::{Engine, Sending};
 use serde_json::json;

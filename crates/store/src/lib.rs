@@ -29,6 +29,7 @@ pub mod migrate;
 pub mod overview;
 pub mod personal;
 pub mod public_pages;
+pub mod retention;
 mod schema;
 pub mod search;
 pub mod segments;

@@ -60,6 +60,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0041_merges.sql"),
         postgres: include_str!("migrations/postgres/0041_merges.sql"),
     },
+    Migration {
+        number: 42,
+        name: "retention",
+        sqlite: include_str!("migrations/sqlite/0042_retention.sql"),
+        postgres: include_str!("migrations/postgres/0042_retention.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

@@ -45,6 +45,10 @@ static ERASE_DELIVERIES: Sql = Sql::bucket(
        state = case when state = 0 then 6 else state end
      where bucket = ?1 and customer_id = ?2",
 );
+static HEARD_SINCE: Sql = Sql::bucket(
+    "heard_since",
+    "select 1 from {s}events where bucket = ?1 and customer_id = ?2 and at >= ?3 limit 1",
+);
 static ERASE_SIGN_UPS: Sql =
     Sql::identity("erase_sign_ups", "delete from {s}sign_ups where ibucket = ?1 and email = ?2");
 static ERASE_MAILBOX: Sql =
@@ -86,6 +90,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &ADDRESSES,
     &ERASE_CUSTOMER,
     &ERASE_DELIVERIES,
+    &HEARD_SINCE,
     &ERASE_SIGN_UPS,
     &ERASE_MAILBOX,
     &SUPPRESSED,
@@ -144,6 +149,49 @@ async fn all_ids(tx: &mut Tx, id: CustomerId) -> Result<Vec<CustomerId>> {
     let mut all = vec![id];
     all.append(&mut crate::merges::merged_into(tx, id).await?);
     Ok(all)
+}
+
+/// Drops every row of a customer; messages stay without the person.
+async fn drop_rows(tx: &mut Tx, id: CustomerId, at: Timestamp) -> Result<()> {
+    crate::search::forget(tx, id).await?;
+    let tables = owned(tx).await?;
+    for one in all_ids(tx, id).await? {
+        let whose = crate::params![bucket_of(one), one];
+        for table in tables.iter().filter(|table| *table != "deliveries") {
+            let text = format!(
+                "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
+                quoted(table)
+            );
+            tx.execute_text(&text, whose).await?;
+        }
+        tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(one), one, at]).await?;
+        tx.execute(&ERASE_CUSTOMER, whose).await?;
+    }
+    Ok(())
+}
+
+/// Drops a customer of whom nothing was heard since a time, if that is still so. No trace of their
+/// names stays, so they may be known again.
+pub(crate) async fn drop_unchanged(
+    tx: &mut Tx,
+    id: CustomerId,
+    before: Timestamp,
+    at: Timestamp,
+) -> Result<()> {
+    if tx.dialect() == Dialect::Sqlite {
+        tx.query_text("pragma secure_delete = on", &[]).await?;
+    }
+    let key = [customer_key(id)];
+    let locked = lock_many(tx, "customers", "t.updated_at", &CUSTOMER_KEY, &key).await?;
+    let Some(row) = locked.first() else { return Ok(()) };
+    if row.time(0)? >= before {
+        return Ok(());
+    }
+    let since = crate::params![bucket_of(id), id, before];
+    if tx.first(&HEARD_SINCE, since).await?.is_some() {
+        return Ok(());
+    }
+    drop_rows(tx, id, at).await
 }
 
 /// The key of the keyed hashes, made when the first person is erased.
@@ -307,7 +355,6 @@ impl Workspace {
                 }
                 // Held, so that nothing is written for them while they go.
                 lock_many(tx, "customers", "t.id", &CUSTOMER_KEY, &[customer_key(id)]).await?;
-                crate::search::forget(tx, id).await?;
                 let names = names(tx, id).await?;
                 let key = key(tx).await?;
                 let mut graves: Vec<Vec<Param>> =
@@ -317,19 +364,7 @@ impl Workspace {
                     grave.push(at.into());
                     tx.execute(&BURY, &grave).await?;
                 }
-                let tables = owned(tx).await?;
-                for one in all_ids(tx, id).await? {
-                    let whose = crate::params![bucket_of(one), one];
-                    for table in tables.iter().filter(|table| *table != "deliveries") {
-                        let text = format!(
-                            "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
-                            quoted(table)
-                        );
-                        tx.execute_text(&text, whose).await?;
-                    }
-                    tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(one), one, at]).await?;
-                    tx.execute(&ERASE_CUSTOMER, whose).await?;
-                }
+                drop_rows(tx, id, at).await?;
                 erase_mentions(tx, &names).await?;
                 for name in &names {
                     match name.kind {

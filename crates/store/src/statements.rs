@@ -24,6 +24,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::overview::SQL);
     all.extend(crate::personal::SQL);
     all.extend(crate::public_pages::SQL);
+    all.extend(crate::retention::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::search::SQLS.concat());
     all.extend(crate::segments::SQL);

@@ -26,6 +26,7 @@ mod openapi;
 mod overview;
 mod paging;
 mod personal;
+mod retention;
 mod segments;
 mod session;
 mod suppressions;
@@ -81,6 +82,9 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(consents::record))
         .routes(routes!(events::record).layer(many()))
         .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::show, groups::remove))
+        .routes(routes!(groups::customers, groups::add).layer(many()))
+        .routes(routes!(groups::take).layer(many()))
         .routes(routes!(suppressions::list, suppressions::add))
         .routes(routes!(suppressions::remove))
         .routes(routes!(suppressions::import))
@@ -143,6 +147,8 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(campaigns::deliveries_csv))
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
+        .routes(routes!(retention::show, retention::change))
+        .routes(routes!(retention::preview))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::remove))
         .routes(routes!(tokens::list, tokens::create))

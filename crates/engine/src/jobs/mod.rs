@@ -16,6 +16,7 @@ use tidings_store::forms::SEND_CONFIRMATION;
 use tidings_store::imports::RUN_IMPORT;
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{ClockDue, FREEZE_SEGMENT, JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
+use tidings_store::retention::APPLY_RETENTION;
 use tidings_store::search::INDEX_SEARCH;
 use tidings_store::segments::EVALUATE_SEGMENT;
 use tokio::sync::watch;
@@ -37,6 +38,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         SEND_CONFIRMATION => crate::forms::send_confirmation(ctx, job).await,
         FREEZE_SEGMENT => freeze_segment::run(ctx, job, stop).await,
+        APPLY_RETENTION => crate::retention::run(ctx, job, stop).await,
         INDEX_SEARCH => index_search::run(ctx, job, stop).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {

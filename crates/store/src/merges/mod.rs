@@ -24,9 +24,10 @@ use crate::archive::tables::{Stored, columns, param, select, value};
 use crate::bulk::lock_many;
 use crate::changes::{CUSTOMER_KEY, Dirty, customer_key, withdraw_for_merge};
 use crate::engines::Tx;
+use crate::retention::APPLY_RETENTION;
 use crate::sql::{Param, Sql, quoted};
 use crate::workspace::Workspace;
-use crate::{Error, Page, Result, search};
+use crate::{Error, Page, Result, jobs, search};
 
 pub(crate) use moved::{resolve, resolve_system_id};
 use rows::Line;
@@ -172,6 +173,8 @@ pub(crate) async fn merge(
             names.to_string()
         ];
         tx.execute(&PUT, row).await?;
+        // What undoing needs is let go of in time.
+        jobs::add(tx, APPLY_RETENTION, "all", "", until).await?;
     }
     search::touched(tx, &[(number(&ours), kept)].into(), false).await?;
     dirty.forget(lost);

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value as Json};
-use tidings_domain::{CustomerId, Timestamp, bucket_of};
+use tidings_domain::{CustomerId, Timestamp, bucket_of, identity_bucket};
 use uuid::Uuid;
 
 use super::rows::{Line, key_of, line_of, own_key, remove, write};
 use super::{customer_row, hand_over, moved, object_of, withdraw};
 use crate::archive::tables::{Stored, columns, param, tables};
-use crate::bulk::{Column, OnConflict, column, insert_many, lock_many};
-use crate::changes::{CUSTOMER_KEY, Dirty, customer_key};
+use crate::bulk::{Column, ColumnType, OnConflict, column, insert_many, lock_many};
+use crate::changes::{CUSTOMER_KEY, Dirty, customer_key, identity_kind, sort_identities};
 use crate::engines::{Priority, Tx};
 use crate::sql::{Param, Sql, quoted};
 use crate::workspace::Workspace;
@@ -114,6 +114,7 @@ async fn undo(tx: &mut Tx, kept: CustomerId, merge: Uuid, at: Timestamp) -> Resu
     put_customer(tx, &stored, &theirs).await?;
     empty(tx, &stored, kept, (&ours, &theirs), &filled, at).await?;
     hand_over(tx, &names, kept, lost).await?;
+    name_again(tx, &names, lost).await?;
     give_back(tx, kept, lost, merge).await?;
     // What was taken back since was taken back by both.
     for row in tx.query(&WITHDRAWN, crate::params![bucket_of(kept), kept, merged_at]).await? {
@@ -144,6 +145,30 @@ async fn put_customer(tx: &mut Tx, stored: &[Stored], line: &Line) -> Result<()>
         row.push(param(line.get(one.name).unwrap_or(&Json::Null), stored)?);
     }
     insert_many(tx, "customers", &columns, &[row], OnConflict::Fail, "").await.map(|_| ())
+}
+
+/// Names that were given up since are the lost one's again, where nobody else has taken them.
+async fn name_again(tx: &mut Tx, names: &[(i64, String)], lost: CustomerId) -> Result<()> {
+    let columns = [
+        column("ibucket", ColumnType::SmallInt),
+        column("kind", ColumnType::SmallInt),
+        column("value", ColumnType::Text),
+        column("bucket", ColumnType::SmallInt),
+        column("customer_id", ColumnType::Uuid),
+    ];
+    let mut rows: Vec<Vec<Param>> = Vec::with_capacity(names.len());
+    for (number, value) in names {
+        let Some(kind) = identity_kind(*number) else { continue };
+        rows.push(vec![
+            identity_bucket(kind, value).into(),
+            (*number).into(),
+            value.as_str().into(),
+            bucket_of(lost).into(),
+            lost.into(),
+        ]);
+    }
+    sort_identities(tx, &mut rows);
+    insert_many(tx, "identities", &columns, &rows, OnConflict::Keep, "").await.map(|_| ())
 }
 
 /// Empties the gaps that were filled, where they still hold what filled them.

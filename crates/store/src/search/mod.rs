@@ -29,7 +29,7 @@ pub use index::INDEX_SEARCH;
 pub(crate) use index::{Touched, forget, index_all, schema_matters, touched};
 
 /// The statements of this folder, one list a file.
-pub(crate) static SQLS: &[&[&Sql]] = &[identities::SQL, index::SQL, texts::SQL];
+pub(crate) static SQLS: &[&[&Sql]] = &[identities::SQL, index::SQL];
 
 /// How often the index is asked for one page at most; a page may then be short and have a next.
 const MOST_ROUNDS: usize = 20;

@@ -12,23 +12,15 @@ use tidings_domain::search::{Wanted, needle_grams};
 use super::index::gram_number;
 use crate::Result;
 use crate::engines::Tx;
-use crate::sql::{Dialect, Row, Sql};
+use crate::sql::{Dialect, Param, Row};
 
-/// How many texts are read before the index is asked.
-const WALK: i64 = 3_000;
+/// How many system ids are looked through before the index is asked.
+const WALK: i64 = 10_000;
 /// How many matches are taken from the index at once, at least.
 const ROUND: usize = 200;
 
 const MATCHES_SQLITE: &str = "select s.rowid, s.customer_id, s.text from {s}search_texts s
      where s.search_texts match ?1 and s.rowid > ?2 order by s.rowid limit ?3";
-static WALK_TEXTS: Sql = Sql::fan_out(
-    "walk_search_texts",
-    "select system_id, customer_id, text from {s}search_texts where system_id > ?1
-     order by system_id limit ?2",
-);
-
-pub(super) static SQL: &[&Sql] = &[&WALK_TEXTS];
-
 /// How far a search has come.
 pub(super) struct Place {
     /// Everything up to this system id has been looked at.
@@ -70,8 +62,15 @@ pub(super) async fn next(
         }
         Dialect::Postgres if !place.walked => {
             place.walked = true;
-            let rows = tx.query(&WALK_TEXTS, crate::params![place.reached, WALK]).await?;
-            place.pass(&rows, WALK as usize)?;
+            let to = place.reached.saturating_add(WALK);
+            let most = count.max(ROUND);
+            let (text, mut params) = walk_postgres(wanted);
+            params.splice(0..0, crate::params![place.reached, to, most as i64].to_vec());
+            let rows = tx.query_text(&text, &params).await?;
+            place.pass(&rows, most)?;
+            if rows.len() < most {
+                (place.reached, place.is_at_end) = (to, false);
+            }
             rows
         }
         Dialect::Postgres => {
@@ -89,6 +88,26 @@ pub(super) async fn next(
         }
     }
     Ok(found)
+}
+
+/// The texts of a range of system ids that hold what is wanted, and the needles as parameters.
+fn walk_postgres(wanted: &Wanted) -> (String, Vec<Param>) {
+    let mut params: Vec<Param> = Vec::new();
+    let mut ways: Vec<String> = Vec::new();
+    for way in &wanted.ways {
+        let mut conditions = Vec::new();
+        for needle in way {
+            params.push(needle.as_str().into());
+            conditions.push(format!("strpos(text, ?{}) > 0", params.len() + 3));
+        }
+        ways.push(conditions.join(" and "));
+    }
+    let text = format!(
+        "select system_id, customer_id, text from {{s}}search_texts
+         where system_id > ?1 and system_id <= ?2 and ({}) order by system_id limit ?3",
+        ways.join(" or ")
+    );
+    (text, params)
 }
 
 /// The index's matches on PostgreSQL, all of them first: the order is made of what few there are. The

@@ -273,6 +273,11 @@ async fn what_came_after_a_merge_stays_and_a_no_stays_with_both(test: TestStore)
         Change::UpsertCustomer(upsert("2", "", &[("score", json!(9))])),
         Change::RemoveTag { customer: ann.clone(), tag: "new".to_owned() },
         tag(&ann, "late", None),
+        // The number that filled a gap is given up; it is the lost one's all the same.
+        Change::UpsertCustomer(UpsertCustomer {
+            phone: Some("+31687654321".to_owned()),
+            ..upsert("1", "", &[])
+        }),
     ];
     changes.push(consent(&ann, "", ConsentState::Granted));
     changes.push(consent(&ann, "", ConsentState::Withdrawn));
@@ -291,6 +296,8 @@ async fn what_came_after_a_merge_stays_and_a_no_stays_with_both(test: TestStore)
     assert_eq!(ours.customer.attribute("score"), Some(json!(9)), "changed since, so kept");
     assert_eq!(theirs.customer.attribute("score"), Some(json!(7)));
     assert_eq!(ours.customer.attribute("vip"), None);
+    assert_eq!(ours.customer.phone.as_deref(), Some("+31687654321"));
+    assert_eq!(id(&test, &by(IdentityKind::Phone, "+31612345678")).await, lost);
     for profile in [&ours, &theirs] {
         assert_eq!(profile.consents[0].state, ConsentState::Withdrawn);
     }

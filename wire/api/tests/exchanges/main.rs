@@ -36,11 +36,13 @@ exchanges!(
     content,
     consent,
     customers,
+    groups,
     idempotency,
     imports,
     many,
     marks,
     merges,
+    retention,
     schema,
     segments,
 );
