@@ -4,6 +4,7 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod audit;
 pub mod blocks;
 pub mod campaigns;
 pub mod changes;
@@ -21,6 +22,7 @@ pub mod images;
 pub mod imports;
 pub mod jobs;
 pub mod links;
+pub mod mail;
 pub mod mailbox;
 pub mod merges;
 pub mod messages;
@@ -29,9 +31,12 @@ pub mod overview;
 pub mod pages;
 pub mod personal;
 pub mod preferences;
+pub mod relays;
 pub mod retention;
 pub mod schema;
+mod secrets;
 pub mod segments;
+pub mod senders;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

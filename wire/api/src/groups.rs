@@ -41,7 +41,7 @@ pub fn group(stored: groups::Group) -> Group {
 
 /// Groups, oldest first.
 #[utoipa::path(get, path = "/v1/groups", tag = "Groups",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(Paging),
     responses((status = 200, body = List<Group>)))]
 pub async fn list(
@@ -54,7 +54,7 @@ pub async fn list(
 
 /// One group.
 #[utoipa::path(get, path = "/v1/groups/{id}", tag = "Groups",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Group)))]
 pub async fn show(call: Call<ReadCustomers>, Path(id): Path<Uuid>) -> Result<Json<Group>> {
@@ -63,7 +63,7 @@ pub async fn show(call: Call<ReadCustomers>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Remove a group; its customers stay. Refused where a segment reads it.
 #[utoipa::path(delete, path = "/v1/groups/{id}", tag = "Groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteCustomers>, Path(id): Path<Uuid>) -> Result<StatusCode> {
@@ -73,7 +73,7 @@ pub async fn remove(call: Call<WriteCustomers>, Path(id): Path<Uuid>) -> Result<
 
 /// The customers of a group.
 #[utoipa::path(get, path = "/v1/groups/{id}/customers", tag = "Groups",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = List<CustomerSummary>)))]
 pub async fn customers(
@@ -89,7 +89,7 @@ pub async fn customers(
 /// Put customers into a group: one, an array of at most 10,000, or lines of NDJSON, each naming a
 /// customer. Who is not known is refused, and holds nobody up.
 #[utoipa::path(post, path = "/v1/groups/{id}/customers", tag = "Groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     request_body(content(
         (CustomerRefInput = "application/json"),
@@ -111,7 +111,7 @@ pub async fn add(
 
 /// Take customers out of a group: one, an array of at most 10,000, or lines of NDJSON.
 #[utoipa::path(post, path = "/v1/groups/{id}/customers/remove", tag = "Groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     request_body(content(
         (CustomerRefInput = "application/json"),
@@ -133,7 +133,7 @@ pub async fn take(
 
 /// Make a group.
 #[utoipa::path(post, path = "/v1/groups", tag = "Groups", request_body = GroupInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Group)))]
 pub async fn create(
     call: Call<WriteCustomers>,

@@ -70,7 +70,7 @@ fn done(outcome: Outcome) -> Result<Json<Done>> {
 /// records, tags and groups move; of two consents the stricter wins. It can be undone for 30 days.
 /// Where both are one already, nothing is done.
 #[utoipa::path(post, path = "/v1/customers/{ref}/merge", tag = "Customers",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path, example = "email:ann@example.com")),
     request_body = MergeInput,
     responses((status = 200, body = Done)))]
@@ -85,7 +85,7 @@ pub async fn merge(
 
 /// The merges into a customer, newest first.
 #[utoipa::path(get, path = "/v1/customers/{ref}/merges", tag = "Customers",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path), Paging),
     responses((status = 200, body = List<MergeEntry>)))]
 pub async fn list(
@@ -111,7 +111,7 @@ pub async fn list(
 /// Undo a merge: both are as they were. What came since stays with the kept one, and a consent that
 /// was taken back stays so.
 #[utoipa::path(post, path = "/v1/customers/{ref}/merges/{merge}/undo", tag = "Customers",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path), ("merge" = Uuid, Path)),
     responses((status = 200, body = Unmerged)))]
 pub async fn undo(
@@ -125,7 +125,7 @@ pub async fn undo(
 /// Say who an anonymous visitor is. What the visitor did comes to the customer; an id that is
 /// another known customer's is refused (`alias_taken`).
 #[utoipa::path(post, path = "/v1/customers/alias", tag = "Customers",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     request_body = AliasInput,
     responses((status = 200, body = Done)))]
 pub async fn alias(

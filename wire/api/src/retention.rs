@@ -68,7 +68,7 @@ impl From<RetentionPeriods> for Retention {
 
 /// For how long what is kept.
 #[utoipa::path(get, path = "/v1/retention", tag = "Workspace",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = RetentionPeriods)))]
 pub async fn show(call: Call<Administer>) -> Result<Json<RetentionPeriods>> {
     let kept = retention::retention(&call.ctx).await?;
@@ -83,7 +83,7 @@ pub async fn show(call: Call<Administer>) -> Result<Json<RetentionPeriods>> {
 
 /// Set for how long what is kept. What is older goes soon, in the background, and cannot come back.
 #[utoipa::path(put, path = "/v1/retention", tag = "Workspace",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     request_body = RetentionPeriods,
     responses((status = 204)))]
 pub async fn change(
@@ -96,7 +96,7 @@ pub async fn change(
 
 /// Count what periods would let go of, without setting them.
 #[utoipa::path(post, path = "/v1/retention/preview", tag = "Workspace",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     request_body = RetentionPeriods,
     responses((status = 200, body = RetentionPreview)))]
 pub async fn preview(

@@ -184,7 +184,7 @@ pub(crate) async fn merge(
 
 /// A customer's row, by column.
 async fn customer_row(tx: &mut Tx, stored: &[Stored], id: CustomerId) -> Result<Option<Line>> {
-    let text = format!("{} where bucket = ?1 and id = ?2", select("customers", stored));
+    let text = format!("{} where bucket = ?1 and id = ?2", select("customers", stored, ""));
     let rows = tx.query_text(&text, crate::params![bucket_of(id), id]).await?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let mut object = Map::new();

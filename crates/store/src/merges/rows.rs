@@ -100,7 +100,7 @@ pub(super) async fn lines(
 ) -> Result<Vec<Line>> {
     let text = format!(
         "{} where bucket = ?1 and customer_id = ?2 limit {}",
-        select(table, stored),
+        select(table, stored, ""),
         MOST_ROWS + 1
     );
     let rows = tx.query_text(&text, crate::params![bucket_of(customer), customer]).await?;

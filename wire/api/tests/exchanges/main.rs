@@ -36,12 +36,14 @@ exchanges!(
     content,
     consent,
     customers,
+    email,
     groups,
     idempotency,
     imports,
     many,
     marks,
     merges,
+    people,
     retention,
     schema,
     segments,
@@ -62,7 +64,7 @@ fn every_file_of_exchanges_is_played() {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         let name = name.trim_end_matches(".txt");
         assert!(
-            source.contains(&format!("{name},")) || source.contains(&format!("{name})")),
+            source.contains(&format!("{name},")) || source.contains(&format!("{name}\n")),
             "{name}"
         );
     }
