@@ -118,7 +118,8 @@ async fn old_events_go_but_those_that_a_segment_counts(test: TestHub) {
 async fn files_of_imports_go_and_their_figures_stay(test: TestHub) {
     let ctx = &test.ctx;
     let upload = |name: &str| Upload { filename: name.to_owned(), table: None };
-    let bad = "external_id,email\n1,ann@example.com\n2,nonsense\n3,worse\n";
+    let good = (1..=20).map(|at| format!("{at},c{at}@example.com\n")).collect::<String>();
+    let bad = format!("external_id,email\n{good}21,nonsense\n22,worse\n");
     let ran = imports::create(ctx, upload("ran.csv"), bad.as_bytes()).await.unwrap();
     imports::start(ctx, ran.row.id).await.unwrap();
     test.run_due_jobs().await;
@@ -138,7 +139,7 @@ async fn files_of_imports_go_and_their_figures_stay(test: TestHub) {
     let (refusals, _) = imports::refusals(ctx, ran.row.id, None, 10).await.unwrap();
     assert!(refusals.is_empty());
     let row = imports::get(ctx, ran.row.id).await.unwrap().row;
-    assert_eq!((row.counts.created, row.counts.refused), (1, 2));
+    assert_eq!((row.counts.created, row.counts.refused), (20, 2));
     assert_eq!(retention::preview(ctx, periods).await.unwrap().to_go, ToGo::default());
     assert!(!ctx.workspace.all_rows().await.unwrap().contains("nonsense"));
 }
