@@ -6,4 +6,6 @@ mod imports {
     mod crashes;
     pub mod files;
     mod journeys;
+    mod shapes;
+    mod trials;
 }

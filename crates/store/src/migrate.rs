@@ -30,6 +30,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0002_pages.sql"),
         postgres: include_str!("migrations/postgres/0002_pages.sql"),
     },
+    Migration {
+        number: 3,
+        name: "imports",
+        sqlite: include_str!("migrations/sqlite/0003_imports.sql"),
+        postgres: include_str!("migrations/postgres/0003_imports.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

@@ -74,6 +74,8 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(tables::upsert_records).layer(many()))
         .routes(routes!(imports::list, imports::upload))
         .routes(routes!(imports::show, imports::change))
+        .routes(routes!(imports::attempt))
+        .routes(routes!(imports::verdicts))
         .routes(routes!(imports::start))
         .routes(routes!(imports::cancel))
         .routes(routes!(imports::refusals))

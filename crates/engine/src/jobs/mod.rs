@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Error as StoreError;
 use tidings_store::campaigns::SEND_CAMPAIGN;
-use tidings_store::imports::RUN_IMPORT;
+use tidings_store::imports::{RUN_IMPORT, TRY_IMPORT};
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
 use tidings_store::segments::EVALUATE_SEGMENT;
@@ -32,6 +32,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         EVALUATE_SEGMENT => evaluate_segment::run(ctx, job, stop).await,
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
+        TRY_IMPORT => crate::imports::trial::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;
             Ok(Next::Again(ctx.now().plus_secs(3_600)))

@@ -106,7 +106,7 @@ async fn records_find_their_owners(test: TestHub) {
         o5,bo@example.com,lots,\n\
         o1,ann@example.com,11,\n";
     let table = Some("orders".to_owned());
-    let new = Upload { filename: "orders.csv".to_owned(), table };
+    let new = Upload { filename: "orders.csv".to_owned(), table, ..Upload::default() };
     let import = imports::create(&test.ctx, new, file.as_bytes()).await.unwrap();
     let to: Vec<&str> = import.mapping.columns.iter().map(|column| column.to.as_str()).collect();
     assert_eq!(to, ["key", "customer.email", "total", "placed_at"]);

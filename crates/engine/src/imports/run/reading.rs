@@ -34,7 +34,7 @@ pub(super) struct Reading {
 
 /// Why there are no more chunks although the file has not ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub enum Ended {
     /// Trying again would not help.
     Failed(String),
     /// The disk failed us; trying again may help.
@@ -113,8 +113,10 @@ impl Reading {
             Item::Row(row) => {
                 let position = row.position();
                 gathered.bytes += row.raw().len();
-                match self.plan.change(&row) {
-                    Ok(change) => {
+                let sets_new = self.plan.sets_new(&row);
+                match sets_new.and_then(|sets| Ok((sets, self.plan.change(&row)?))) {
+                    Ok((sets_new, change)) => {
+                        gathered.sets_new.push(sets_new);
                         gathered.raw.extend_from_slice(row.raw());
                         let (row, line) = (position.row, position.line);
                         gathered.changes.push(change);
@@ -159,6 +161,7 @@ impl Reading {
             changes: Ready::new(&self.schema, gathered.changes),
             sources: gathered.sources,
             raw: gathered.raw,
+            sets_new: gathered.sets_new,
             refused: gathered.refused,
             columns: self.plan.paths.clone(),
             last,
@@ -172,6 +175,7 @@ struct Gathered {
     changes: Vec<Change>,
     sources: Vec<Source>,
     raw: Vec<u8>,
+    sets_new: Vec<bool>,
     refused: Vec<RefusedRow>,
     /// Of all its rows, refused ones too.
     bytes: usize,
@@ -184,6 +188,7 @@ impl Gathered {
             changes: Vec::new(),
             sources: Vec::new(),
             raw: Vec::new(),
+            sets_new: Vec::new(),
             refused: Vec::new(),
             bytes: 0,
         }
