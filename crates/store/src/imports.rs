@@ -260,8 +260,21 @@ static REFUSALS: Sql = Sql::reference(
      order by row_number limit ?3",
 );
 
-pub(crate) static SQL: &[&Sql] =
-    &[&ADD, &SET_MAPPING, &SET_LAYOUT, &START_TRIAL, &KEEP_TRIAL, &START, &CANCEL, &BEGIN, &STANDS, &ADVANCE, &FAIL, &TROUBLE, &REFUSALS];
+pub(crate) static SQL: &[&Sql] = &[
+    &ADD,
+    &SET_MAPPING,
+    &SET_LAYOUT,
+    &START_TRIAL,
+    &KEEP_TRIAL,
+    &START,
+    &CANCEL,
+    &BEGIN,
+    &STANDS,
+    &ADVANCE,
+    &FAIL,
+    &TROUBLE,
+    &REFUSALS,
+];
 
 fn import(row: &Row) -> Result<Import> {
     Ok(Import {
@@ -377,8 +390,7 @@ impl Workspace {
         self.write(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let bytes = signed(new.bytes_total);
-                let params =
-                    crate::params![id, &new.layout, &new.columns, &new.mapping, bytes];
+                let params = crate::params![id, &new.layout, &new.columns, &new.mapping, bytes];
                 let touched = tx.execute(&SET_LAYOUT, params).await?;
                 changed(tx, id, touched, "its file can no longer be read another way").await
             })

@@ -85,11 +85,9 @@ pub fn detect_forms<S: AsRef<str>>(columns: &[Vec<S>], delimiter: u8) -> Vec<For
 fn allowed<S: AsRef<str>>(values: &[S]) -> Allowed {
     let mut given = values.iter().map(|value| value.as_ref().trim()).filter(|v| !v.is_empty());
     let Some(first) = given.next() else { return Allowed::default() };
-    let mut all =
-        Allowed { point: true, comma: true, dmy: true, mdy: true, ..Allowed::default() };
+    let mut all = Allowed { point: true, comma: true, dmy: true, mdy: true, ..Allowed::default() };
     for value in std::iter::once(first).chain(given) {
-        let (point, comma) =
-            (number(value, DecimalMark::Point), number(value, DecimalMark::Comma));
+        let (point, comma) = (number(value, DecimalMark::Point), number(value, DecimalMark::Comma));
         all.point_marked |= point.as_ref().is_some_and(|plain| plain != value);
         all.comma_marked |= comma.as_ref().is_some_and(|plain| plain != value);
         all.point &= point.is_some();
@@ -232,7 +230,9 @@ fn clock(text: &str) -> Option<Option<String>> {
 
 fn days_in(year: u32, month: u32) -> u32 {
     match month {
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,

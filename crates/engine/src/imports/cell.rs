@@ -26,7 +26,10 @@ pub struct Cell {
 pub enum From {
     Column(usize),
     /// Those that are not blank, with a text between them.
-    Columns { columns: Vec<usize>, with: String },
+    Columns {
+        columns: Vec<usize>,
+        with: String,
+    },
     Constant(String),
 }
 

@@ -38,9 +38,10 @@ pub async fn try_here(ctx: &Ctx, id: ImportId, stop: &watch::Receiver<bool>) -> 
     loop {
         let ran = jobs::run_next_of(ctx, [TRY_IMPORT; 3], stop).await?;
         let import = get(ctx, id).await?;
-        let ended = import.trial.as_ref().is_none_or(|trial| {
-            matches!(trial.state, TrialState::Done | TrialState::Failed)
-        });
+        let ended = import
+            .trial
+            .as_ref()
+            .is_none_or(|trial| matches!(trial.state, TrialState::Done | TrialState::Failed));
         if *stop.borrow() || (ran.is_none() && ended) {
             return Ok(import);
         }

@@ -310,7 +310,12 @@ impl Checked {
     }
 
     /// Where the value comes from: exactly one of a column, several and a constant.
-    fn source(&mut self, mapped: &MappedColumn, headers: &[String], path: Path<'_>) -> Option<From> {
+    fn source(
+        &mut self,
+        mapped: &MappedColumn,
+        headers: &[String],
+        path: Path<'_>,
+    ) -> Option<From> {
         match (&mapped.column, &mapped.join, &mapped.constant) {
             (Some(column), None, None) => {
                 self.column(column, headers, path("column")).map(From::Column)

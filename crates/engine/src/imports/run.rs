@@ -16,8 +16,8 @@ use tidings_store::imports::{Advance, Chunk};
 use tidings_store::jobs::{Job, Next};
 use tokio::sync::{mpsc, watch};
 
-use self::reading::Reading;
 pub(super) use self::reading::Ended;
+use self::reading::Reading;
 use super::plan::Plan;
 use super::{Import, upload};
 use crate::jobs::{is_fenced, lost_lease, note_fenced};

@@ -153,7 +153,8 @@ fn checked(transform: &Transform) -> Result<Option<Regex>, String> {
         }
         Transform::Pattern(pattern) => {
             let regex = RegexBuilder::new(&pattern.find).size_limit(MAX_PATTERN_BYTES).build();
-            let regex = regex.map_err(|error| format!("not a regular expression: {}", said(&error)))?;
+            let regex =
+                regex.map_err(|error| format!("not a regular expression: {}", said(&error)))?;
             let groups = regex.captures_len() - 1;
             match pattern.take {
                 Some(take) if take > groups => Err(format!("the pattern has {groups} groups")),
@@ -288,18 +289,14 @@ mod tests {
 
     #[test]
     fn lookups_and_patterns_say_what_else_happens() {
-        let lookup = |otherwise: &str| {
-            json!([{"lookup": {"map": {"M": "male", "V": "female"}, "otherwise": otherwise}}])
-        };
+        let lookup = |otherwise: &str| json!([{"lookup": {"map": {"M": "male", "V": "female"}, "otherwise": otherwise}}]);
         check(lookup("keep"), "V", text("female"));
         check(lookup("keep"), " V ", text("female"));
         check(lookup("keep"), "X", text("X"));
         check(lookup("blank"), "X", text(""));
         check(lookup("refuse"), "X", Err("expected one of M, V"));
         check(lookup("refuse"), "", text(""));
-        let pattern = |find: &str, otherwise: &str| {
-            json!([{"pattern": {"find": find, "otherwise": otherwise}}])
-        };
+        let pattern = |find: &str, otherwise: &str| json!([{"pattern": {"find": find, "otherwise": otherwise}}]);
         check(pattern(r"(\d{4}) ?([A-Z]{2})", "blank"), "NL-1012 AB", text("1012"));
         check(pattern(r"\d+", "blank"), "no 42!", text("42"));
         check(pattern(r"\d+", "blank"), "none", text(""));

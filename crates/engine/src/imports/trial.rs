@@ -247,12 +247,7 @@ impl Trying<'_> {
     }
 
     /// What would become of each row, in the order of the file, and counts them.
-    fn verdicts(
-        &mut self,
-        chunk: &Chunk,
-        outcomes: Vec<Outcome>,
-        adds: bool,
-    ) -> Vec<RowVerdict> {
+    fn verdicts(&mut self, chunk: &Chunk, outcomes: Vec<Outcome>, adds: bool) -> Vec<RowVerdict> {
         let mut verdicts = Vec::with_capacity(outcomes.len() + chunk.refused.len());
         for refused in &chunk.refused {
             verdicts.push(RowVerdict {

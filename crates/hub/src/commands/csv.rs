@@ -104,11 +104,7 @@ fn open(path: &Path, mut adjust: Adjust) -> Result<(Layout, Reader<Decoder<File>
     Ok((layout, reader))
 }
 
-fn print_rows<R: Read>(
-    out: &mut impl Write,
-    layout: &Layout,
-    mut reader: Reader<R>,
-) -> Result<()> {
+fn print_rows<R: Read>(out: &mut impl Write, layout: &Layout, mut reader: Reader<R>) -> Result<()> {
     write!(out, "{{\"rows\":[")?;
     let mut separator = "";
     if layout.header {
