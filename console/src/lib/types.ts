@@ -115,6 +115,12 @@ export interface Trial {
   error: string | null
 }
 
+/** How undoing an import stands. */
+export interface Undo { state: 'running' | 'done'; total: number; done: number; restored: number; deleted: number; kept: number }
+
+/** What an undo left as it is. */
+export interface KeptField { customer: string | null; key: string | null; field: string | null; reason: 'changed' | 'touched' | 'taken' | 'gone'; imported: string | null; current: string | null }
+
 export interface Verdict { row: number; line: number; verdict: 'create' | 'update' | 'unchanged' | 'refuse'; column: string | null; code: string | null; message: string | null }
 
 export interface Import {
@@ -128,7 +134,11 @@ export interface Import {
   layout: { encoding: string; bom: boolean; delimiter: string; quote: string | null; header: boolean; line_ending: string } | null
   columns: ImportColumn[]
   mapping: ImportMapping | null
+  kind: 'csv' | 'json_lines' | 'workbook'
+  mapped_as: number | null
   trial: Trial | null
+  undo: Undo | null
+  undoable_until: string | null
   table: string | null
   error: string | null
   created_at: string

@@ -12,6 +12,7 @@ use tidings_domain::change::Outcome;
 use tidings_domain::{ImportId, Timestamp};
 
 use crate::bulk::{ColumnType, OnConflict, column, insert_many};
+use crate::changes::journal::Journal;
 use crate::changes::{Applying, Ready, apply_ready};
 use crate::customers::Page;
 use crate::engines::{Priority, Tx};
@@ -104,6 +105,8 @@ pub struct Import {
     /// How a trial of the draft stands, as JSON, and which trial it is.
     pub trial: Option<String>,
     pub trial_run: Option<String>,
+    /// How undoing it stands, as JSON.
+    pub undo: Option<String>,
 }
 
 /// What a new import is made of.
@@ -185,7 +188,7 @@ pub enum Advance {
 
 const COLUMNS: &str = "id, number, filename, target_table, state, layout, columns, mapping, \
      bytes_total, bytes_done, position, rows_read, rows_created, rows_updated, rows_unchanged, \
-     rows_refused, error, created_at, started_at, finished_at, trial, trial_run";
+     rows_refused, error, created_at, started_at, finished_at, trial, trial_run, undo";
 
 static ADD: Sql = Sql::reference(
     "add_import",
@@ -302,6 +305,7 @@ fn import(row: &Row) -> Result<Import> {
         finished_at: row.opt_time(19)?,
         trial: row.opt_text(20)?,
         trial_run: row.opt_text(21)?,
+        undo: row.opt_text(22)?,
     })
 }
 
@@ -448,7 +452,7 @@ impl Workspace {
         let system_ids = self.system_ids(chunk.changes.upserts()).await?;
         let given = system_ids.clone();
         let schema = chunk.changes.schema().clone();
-        let mut how = Applying { schema, at, judge: false, system_ids };
+        let mut how = Applying { schema, at, judge: false, system_ids, journal: None };
         let (job, chunk) = (job.clone(), chunk.clone());
         let tried = Arc::new(Mutex::new(None));
         let outcomes = tried.clone();
@@ -537,7 +541,8 @@ impl Workspace {
     ) -> Result<Advance> {
         let system_ids = self.system_ids(chunk.changes.upserts()).await?;
         let schema = chunk.changes.schema().clone();
-        let mut how = Applying { schema, at, judge: false, system_ids };
+        let journal = Some(Journal::default());
+        let mut how = Applying { schema, at, judge: false, system_ids, journal };
         let (job, chunk) = (job.clone(), chunk.clone());
         if crate::test_bug("advance-before-apply") {
             self.skip_chunk(id, chunk.to.clone()).await?;
@@ -665,6 +670,9 @@ async fn advance(
         return Err(Error::Conflict("the import does not stand where the chunk begins".into()));
     }
     let outcomes = apply_ready(tx, how, &chunk.changes).await?;
+    if let (Some(journal), Some(first)) = (how.journal.take(), chunk.sources.first()) {
+        journal.write(tx, number, signed(first.row), how.at.0).await?;
+    }
     let counts = record_refusals(tx, number, chunk, &outcomes).await?;
     let state = if chunk.last { ImportState::Done } else { ImportState::Running };
     let params = crate::params![

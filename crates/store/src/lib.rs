@@ -31,6 +31,7 @@ mod store;
 pub mod suppressions;
 pub mod system;
 pub mod templates;
+pub mod undo;
 mod workspace;
 
 pub use customers::Page;

@@ -36,6 +36,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0003_imports.sql"),
         postgres: include_str!("migrations/postgres/0003_imports.sql"),
     },
+    Migration {
+        number: 4,
+        name: "undo",
+        sqlite: include_str!("migrations/sqlite/0004_undo.sql"),
+        postgres: include_str!("migrations/postgres/0004_undo.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

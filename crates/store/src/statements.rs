@@ -22,6 +22,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::segments::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
+    all.extend(crate::undo::SQL);
     all
 }
 

@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tidings_domain::{ImportId, Timestamp};
 use tidings_engine::imports::trial::{self, TrialState, Verdict};
+use tidings_engine::imports::undo::{self, UndoState};
 use tidings_engine::imports::{
     self, Adjust, Column, Encoding, ImportMode, Mapping, Suggestion, Upload,
 };
@@ -32,12 +33,23 @@ pub struct Import {
     pub bytes_total: u64,
     pub bytes_done: u64,
     pub rows: Rows,
+    /// What the upload is: `csv`, `json_lines` (an object a line) or `workbook` (Excel).
+    pub kind: &'static str,
+    /// What it was packed by: `gzip` or `zip`.
+    pub packing: Option<&'static str>,
     pub layout: Layout,
     pub columns: Vec<FileColumn>,
     #[schema(value_type = MappingShape)]
     pub mapping: Mapping,
+    /// The number of the earlier import with the same columns that the mapping was taken from.
+    pub mapped_as: Option<i64>,
     /// What a trial of the draft has found out so far.
     pub trial: Option<Trial>,
+    /// How undoing it stands; null where nobody has undone it.
+    pub undo: Option<Undo>,
+    /// Until when it can be undone; null where it cannot.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub undoable_until: Option<Timestamp>,
     /// Whose records the rows are; null for customers.
     pub table: Option<String>,
     pub error: Option<String>,
@@ -58,6 +70,57 @@ pub struct Rows {
     pub updated: u64,
     pub unchanged: u64,
     pub refused: u64,
+}
+
+/// How an undo stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Undo {
+    /// `running` or `done`.
+    #[schema(value_type = String)]
+    pub state: UndoState,
+    /// Entries of the journal in all, and those that are done with.
+    pub total: u64,
+    pub done: u64,
+    /// Customers or records that got fields back.
+    pub restored: u64,
+    /// Customers or records that the import made and that are gone again.
+    pub deleted: u64,
+    /// What stays as it is; `undo/kept` lists it.
+    pub kept: u64,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl From<undo::Undo> for Undo {
+    fn from(undo: undo::Undo) -> Undo {
+        Undo {
+            state: undo.state,
+            total: undo.total,
+            done: undo.done,
+            restored: undo.restored,
+            deleted: undo.deleted,
+            kept: undo.kept,
+            started_at: undo.started_at,
+            finished_at: undo.finished_at,
+        }
+    }
+}
+
+/// What an undo left as it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeptField {
+    /// The customer, or the record's owner; null for a record of nobody.
+    pub customer: Option<Uuid>,
+    /// The record's key; null for the customer itself.
+    pub key: Option<String>,
+    /// Null where a made customer or record stays as a whole.
+    pub field: Option<String>,
+    /// `changed` since, `touched` by something else, `taken` by another customer, or `gone`.
+    pub reason: String,
+    pub imported: Option<String>,
+    pub current: Option<String>,
 }
 
 /// A trial: what the rows of a draft would do, with nothing of it kept.
@@ -320,6 +383,7 @@ pub struct RefusedRow {
 
 pub fn import(stored: imports::Import, now: Timestamp) -> Import {
     let rows_per_second = stored.rows_per_second(now);
+    let undoable_until = stored.undoable_until(now);
     let (layout, row) = (stored.layout, stored.row);
     let column = |(index, column): (usize, Column)| FileColumn {
         index,
@@ -341,6 +405,9 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
             unchanged: row.counts.unchanged,
             refused: row.counts.refused,
         },
+        kind: stored.source.kind.name(),
+        mapped_as: stored.source.mapped_as,
+        packing: stored.source.packing.map(imports::Packing::name),
         layout: Layout {
             encoding: layout.encoding.name(),
             bom: layout.bom,
@@ -352,6 +419,8 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
         columns: stored.columns.into_iter().enumerate().map(column).collect(),
         mapping: stored.mapping,
         trial: stored.trial.map(Trial::from),
+        undo: stored.undo.map(Undo::from),
+        undoable_until,
         table: row.table,
         error: row.error,
         created_at: row.created_at,
@@ -366,7 +435,9 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
 #[utoipa::path(post, path = "/v1/imports", tag = "Imports",
     security(("token" = ["imports"])),
     params(UploadQuery),
-    request_body(content((String = "text/csv"), (String = "application/octet-stream"))),
+    request_body(content((String = "text/csv"), (String = "application/x-ndjson"),
+        (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        (String = "application/octet-stream"))),
     responses((status = 201, body = Import)))]
 pub async fn upload(
     call: Call<WriteImports>,
@@ -490,6 +561,40 @@ pub async fn start(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Jso
     responses((status = 200, body = Import)))]
 pub async fn cancel(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
     Ok(Json(import(imports::cancel(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// Undo an import, up to 30 days after its end: fields that still hold what it wrote go back, and
+/// customers that it made and nothing else has touched go away. What was sent stays sent.
+#[utoipa::path(post, path = "/v1/imports/{id}/undo", tag = "Imports",
+    security(("token" = ["imports"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = Import)))]
+pub async fn revert(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
+    Ok(Json(import(undo::start(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// What an undo left as it is, and why.
+#[utoipa::path(get, path = "/v1/imports/{id}/undo/kept", tag = "Imports",
+    security(("token" = ["imports"])),
+    params(("id" = Uuid, Path), Paging),
+    responses((status = 200, body = List<KeptField>)))]
+pub async fn kept(
+    call: Call<ReadImports>,
+    Path(id): Path<Uuid>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<KeptField>>> {
+    let (after, limit) = (paging.place()?, paging.limit()?);
+    let (items, next) = undo::kept(&call.ctx, ImportId(id), after, limit).await?;
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let items = items.into_iter().map(|one| KeptField {
+        customer: one.customer.map(|id| id.0),
+        key: said(one.key),
+        field: said(one.field),
+        reason: one.reason,
+        imported: one.imported,
+        current: one.current,
+    });
+    Ok(Json(List::page(items.collect(), next)))
 }
 
 /// Rows that were refused, in the order of the file.

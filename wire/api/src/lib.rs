@@ -76,6 +76,8 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(imports::show, imports::change))
         .routes(routes!(imports::attempt))
         .routes(routes!(imports::verdicts))
+        .routes(routes!(imports::revert))
+        .routes(routes!(imports::kept))
         .routes(routes!(imports::start))
         .routes(routes!(imports::cancel))
         .routes(routes!(imports::refusals))

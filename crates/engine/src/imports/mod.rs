@@ -8,11 +8,14 @@
 mod cell;
 mod errors;
 mod here;
+mod json_lines;
 mod mapping;
 mod plan;
 mod run;
 mod transform;
 pub mod trial;
+pub mod undo;
+mod unpack;
 mod upload;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +31,8 @@ pub use plan::{Plan, column_name};
 pub use run::run;
 pub use tidings_delimited::{Adjust, DateOrder, DecimalMark, Encoding, LineEnding};
 pub use transform::{Lookup, Otherwise, Pattern, Split, Transform};
-pub use upload::{MAX_UPLOAD_BYTES, Upload, create, set_layout};
+pub use unpack::{FileKind, Packing, Source};
+pub use upload::{MAX_UPLOAD_BYTES, Upload, create, read_file, set_layout};
 
 use crate::{Ctx, Error, Fault, Hub, Result};
 
@@ -37,10 +41,14 @@ use crate::{Ctx, Error, Fault, Hub, Result};
 pub struct Import {
     pub row: tidings_store::imports::Import,
     pub layout: Layout,
+    /// What the upload is.
+    pub source: Source,
     pub columns: Vec<Column>,
     pub mapping: Mapping,
     /// How a trial of the draft stands.
     pub trial: Option<trial::Trial>,
+    /// How undoing it stands.
+    pub undo: Option<undo::Undo>,
 }
 
 /// One column of the file.
@@ -59,10 +67,15 @@ impl Import {
             |error: serde_json::Error| Error::Internal(format!("read import: {error}"));
         Ok(Import {
             layout: serde_json::from_str(&row.layout).map_err(unreadable)?,
+            source: serde_json::from_str(&row.layout).map_err(unreadable)?,
             columns: serde_json::from_str(&row.columns).map_err(unreadable)?,
             mapping: serde_json::from_str(&row.mapping).map_err(unreadable)?,
             trial: match &row.trial {
                 Some(trial) => Some(serde_json::from_str(trial).map_err(unreadable)?),
+                None => None,
+            },
+            undo: match &row.undo {
+                Some(undo) => Some(serde_json::from_str(undo).map_err(unreadable)?),
                 None => None,
             },
             row,

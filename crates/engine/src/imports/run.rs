@@ -127,8 +127,9 @@ pub(super) fn read_chunks(
     let rows = Arc::new(AtomicUsize::new(if embedded { EMBEDDED_ROWS } else { SERVER_ROWS }));
     let (hand_over, chunks) = mpsc::channel(AHEAD);
     let reading = Reading {
-        path: upload::path_of(&ctx.hub, import.row.id, &import.layout),
+        path: upload::path_of(&ctx.hub, import),
         layout: import.layout,
+        kind: import.source.kind,
         headers: import.headers(),
         bytes_total: import.row.bytes_total,
         from,

@@ -15,7 +15,8 @@ use tidings_store::imports::{ImportState, NewImport, NewLayout};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::mapping::{Mapping, Sampled, Suggestion, suggest, suggested_mapping};
-use super::{Column, Import, folder, invalid_file, json};
+use super::unpack::{self, FileKind, Source};
+use super::{Column, Import, Plan, folder, invalid_file, json};
 use crate::{Ctx, Error, Fault, Hub, Result};
 
 /// The largest file that is taken.
@@ -56,12 +57,17 @@ pub async fn create(
     let id = ImportId::generate();
     let kept = keep(&folder(&ctx.hub), id, body).await?;
     let looked = look_at(&ctx.hub, id, upload.adjust).await?;
-    let shape = looked.shape(&schema, table.as_deref());
+    let mut shape = looked.shape(&schema, table.as_deref());
+    let mut looked = looked;
+    if let Some((number, mapping)) = remembered(ctx, &looked.headers, &schema, &upload).await? {
+        looked.source.mapped_as = Some(number);
+        shape.mapping = mapping;
+    }
     let new = NewImport {
         id,
         filename: plain_filename(&upload.filename),
         table: upload.table,
-        layout: json(&looked.layout)?,
+        layout: looked.stored()?,
         columns: json(&shape.columns)?,
         mapping: json(&shape.mapping)?,
         bytes_total: looked.bytes,
@@ -70,6 +76,32 @@ pub async fn create(
     let row = ctx.workspace.add_import(new).await?;
     kept.stays();
     Import::new(row)
+}
+
+/// Earlier imports among which one with the same columns is looked for.
+const REMEMBERED: usize = 100;
+
+/// The mapping of the latest import that ended well and had the very same columns, so that the file of
+/// next month maps itself; `None` where there is none, or where it no longer fits the schema.
+async fn remembered(
+    ctx: &Ctx,
+    headers: &[String],
+    schema: &Schema,
+    upload: &Upload,
+) -> Result<Option<(i64, Mapping)>> {
+    // Places alone say nothing of what a column is.
+    if headers.iter().all(String::is_empty) {
+        return Ok(None);
+    }
+    let (earlier, _) = super::list(ctx, None, REMEMBERED).await?;
+    let same = earlier.into_iter().find(|import| {
+        import.row.state == ImportState::Done
+            && import.row.table == upload.table
+            && import.headers() == headers
+    });
+    let Some(import) = same else { return Ok(None) };
+    let fits = Plan::new(&import.mapping, headers, schema, upload.table.as_deref()).is_ok();
+    Ok(fits.then_some((import.row.number, import.mapping)))
 }
 
 /// Looks at the file of a draft again, with what somebody knows better of how it is written. What is
@@ -82,6 +114,12 @@ pub async fn set_layout(ctx: &Ctx, id: ImportId, adjust: Adjust) -> Result<Impor
         return Err(Error::Conflict(format!("the import is {state}: its file is read by now")));
     }
     let now = import.layout;
+    if import.source.kind != FileKind::Csv
+        && adjust != (Adjust { header: adjust.header, ..Adjust::default() })
+    {
+        let message = "this file has neither delimiters nor an encoding to correct";
+        return Err(Error::Invalid(vec![Fault::new("layout", "invalid", message)]));
+    }
     let other_text = adjust.encoding.is_some_and(|encoding| encoding != now.encoding);
     let stays = !other_text;
     let adjust = Adjust {
@@ -99,7 +137,7 @@ pub async fn set_layout(ctx: &Ctx, id: ImportId, adjust: Adjust) -> Result<Impor
         false => shape.mapping,
     };
     let set = NewLayout {
-        layout: json(&looked.layout)?,
+        layout: looked.stored()?,
         columns: json(&shape.columns)?,
         mapping: json(&mapping)?,
         bytes_total: looked.bytes,
@@ -109,7 +147,8 @@ pub async fn set_layout(ctx: &Ctx, id: ImportId, adjust: Adjust) -> Result<Impor
 
 /// Forgets the uploaded file; one that is gone already is as good.
 pub async fn remove(hub: &Hub, id: ImportId) {
-    for path in [upload_path(hub, id), text_path(hub, id), super::trial::verdicts_path(hub, id)] {
+    let verdicts = super::trial::verdicts_path(hub, id);
+    for path in [upload_path(hub, id), unpacked_path(hub, id), text_path(hub, id), verdicts] {
         match tokio::fs::remove_file(&path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, import = %id, "remove upload");
@@ -120,11 +159,17 @@ pub async fn remove(hub: &Hub, id: ImportId) {
 }
 
 /// Where the rows of an import are read: the file as it came, or the text that was made of it.
-pub fn path_of(hub: &Hub, id: ImportId, layout: &Layout) -> PathBuf {
-    match layout.encoding {
-        Encoding::Utf8 => upload_path(hub, id),
+pub fn path_of(hub: &Hub, import: &Import) -> PathBuf {
+    let id = import.row.id;
+    match (import.source.kind, import.layout.encoding, import.source.packing) {
+        (FileKind::Csv, Encoding::Utf8, None) => upload_path(hub, id),
+        (FileKind::Csv, Encoding::Utf8, Some(_)) => unpacked_path(hub, id),
         _ => text_path(hub, id),
     }
+}
+
+fn unpacked_path(hub: &Hub, id: ImportId) -> PathBuf {
+    folder(hub).join(format!("{id}.unpacked"))
 }
 
 fn upload_path(hub: &Hub, id: ImportId) -> PathBuf {
@@ -138,18 +183,71 @@ fn text_path(hub: &Hub, id: ImportId) -> PathBuf {
 /// Looks at an upload on a thread of its own, and makes the text that its rows are read from.
 async fn look_at(hub: &Hub, id: ImportId, adjust: Adjust) -> Result<Looked> {
     let (from, text) = (upload_path(hub, id), text_path(hub, id));
+    let unpacked = unpacked_path(hub, id);
     let looked = tokio::task::spawn_blocking(move || {
-        let layout = layout_of(&from, adjust)?;
-        if layout.encoding == Encoding::Utf8 {
-            return look(&from, layout);
-        }
-        let looked = write_text(&from, &text, layout.encoding).and_then(|()| look(&text, layout));
+        let looked = look_into(&from, &unpacked, &text, adjust);
         if looked.is_err() {
-            let _ = std::fs::remove_file(&text);
+            for path in [unpacked, text.with_extension("part"), text] {
+                let _ = std::fs::remove_file(path);
+            }
         }
         looked
     });
     looked.await.map_err(|_| Error::Internal("looking at the file panicked".to_owned()))?
+}
+
+/// A file on disk as an import reads it: how it is written, what it is, and its rows. What must be made
+/// of it first is made in `folder`.
+pub fn read_file(
+    from: &Path,
+    folder: &Path,
+    adjust: Adjust,
+) -> Result<(Layout, Source, Reader<File>)> {
+    let (unpacked, text) = (folder.join("unpacked"), folder.join("text"));
+    let looked = look_into(from, &unpacked, &text, adjust)?;
+    let path = match (looked.source.kind, looked.layout.encoding, looked.source.packing) {
+        (FileKind::Csv, Encoding::Utf8, None) => from,
+        (FileKind::Csv, Encoding::Utf8, Some(_)) => &unpacked,
+        _ => &text,
+    };
+    let file = File::open(path).map_err(|error| storage_fault(&error))?;
+    let reader = Reader::open(file, &looked.layout, Limits::default());
+    let reader = reader.map_err(|error| match error {
+        OpenError::Fault(fault) => file_fault(&fault),
+        OpenError::Io(error) => storage_fault(&error),
+    })?;
+    Ok((looked.layout, looked.source, reader))
+}
+
+fn look_into(from: &Path, unpacked: &Path, text: &Path, adjust: Adjust) -> Result<Looked> {
+    let source = unpack::unpack(from, unpacked)?;
+    let inner = if source.packing.is_some() { unpacked } else { from };
+    let looked = if source.kind != FileKind::Csv {
+        unpack::write_rows(source.kind, inner, text)?;
+        let made = unpack::MADE;
+        let header = match source.kind {
+            // Names are names, however they look.
+            FileKind::JsonLines => Some(true),
+            _ => adjust.header,
+        };
+        let adjust = Adjust {
+            encoding: Some(made.encoding),
+            delimiter: Some(made.delimiter),
+            quote: Some(made.quote),
+            header,
+        };
+        look(text, layout_of(text, adjust)?)?
+    } else {
+        let layout = layout_of(inner, adjust)?;
+        match layout.encoding {
+            Encoding::Utf8 => look(inner, layout)?,
+            encoding => {
+                write_text(inner, text, encoding)?;
+                look(text, layout)?
+            }
+        }
+    };
+    Ok(Looked { source, ..looked })
 }
 
 fn layout_of(path: &Path, mut adjust: Adjust) -> Result<Layout> {
@@ -193,7 +291,9 @@ impl Drop for Kept {
         if !self.stays {
             // Nobody is told: the caller already has the error that brought us here.
             let _ = std::fs::remove_file(&self.path);
-            let _ = std::fs::remove_file(self.path.with_extension("text"));
+            for made in ["unpacked", "text"] {
+                let _ = std::fs::remove_file(self.path.with_extension(made));
+            }
         }
     }
 }
@@ -255,6 +355,7 @@ pub fn storage_fault(error: &io::Error) -> Error {
 #[derive(Debug)]
 struct Looked {
     layout: Layout,
+    source: Source,
     headers: Vec<String>,
     /// Values of each column.
     values: Vec<Vec<String>>,
@@ -269,6 +370,18 @@ struct Shape {
 }
 
 impl Looked {
+    /// Layout and source as an import keeps them.
+    fn stored(&self) -> Result<String> {
+        #[derive(serde::Serialize)]
+        struct Stored<'a> {
+            #[serde(flatten)]
+            layout: &'a Layout,
+            #[serde(flatten)]
+            source: &'a Source,
+        }
+        json(&Stored { layout: &self.layout, source: &self.source })
+    }
+
     fn shape(&self, schema: &Schema, table: Option<&Table>) -> Shape {
         let forms = detect_forms(&self.values, self.layout.delimiter);
         let named = self.headers.iter().zip(&self.values).zip(forms);
@@ -319,7 +432,7 @@ fn look(path: &Path, layout: Layout) -> Result<Looked> {
         false => vec![String::new(); reader.columns()],
     };
     values.resize(headers.len(), Vec::new());
-    Ok(Looked { layout, headers, values, bytes })
+    Ok(Looked { layout, source: Source::default(), headers, values, bytes })
 }
 
 /// A fault of the file as a whole, with the place if there is one.

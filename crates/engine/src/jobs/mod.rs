@@ -14,6 +14,7 @@ use tidings_store::imports::{RUN_IMPORT, TRY_IMPORT};
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
 use tidings_store::segments::EVALUATE_SEGMENT;
+use tidings_store::undo::UNDO_IMPORT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -24,6 +25,9 @@ const AT_ONCE: usize = 8;
 /// How often a workspace is looked at although nobody rang, for work that other processes left.
 const LOOK_EVERY_SECS: i64 = 2;
 
+/// How often what is kept for a time only is looked through.
+const CLEAN_EVERY_SECS: i64 = 3_600;
+
 /// Runs one job. Each arm is one kind of work.
 async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
     match job.kind.as_str() {
@@ -33,6 +37,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
         TRY_IMPORT => crate::imports::trial::run(ctx, job, stop).await,
+        UNDO_IMPORT => crate::imports::undo::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;
             Ok(Next::Again(ctx.now().plus_secs(3_600)))
@@ -54,6 +59,7 @@ pub async fn take_over(hub: &Arc<Hub>) -> Result<()> {
 pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     let mut running: JoinSet<()> = JoinSet::new();
     let mut look_all_at = Timestamp(0);
+    let mut clean_at = Timestamp(0);
     while !*stop.borrow() {
         while running.try_join_next().is_some() {}
         let now = Timestamp::now();
@@ -61,6 +67,11 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
             look_all_at = now.plus_secs(LOOK_EVERY_SECS);
             match hub.store.system.workspaces().await {
                 Ok(rows) => {
+                    if now >= clean_at {
+                        clean_at = now.plus_secs(CLEAN_EVERY_SECS);
+                        let ids = rows.iter().map(|row| row.id).collect();
+                        tokio::spawn(crate::imports::undo::forget_old(hub.clone(), ids));
+                    }
                     let mut awake = hub.awake.lock();
                     for row in rows {
                         awake.entry(row.id).or_insert(now);

@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
-use tidings_delimited::{
-    Adjust, Decoder, Encoding, Item, Layout, Limits, OpenError, Reader, SAMPLE_BYTES, detect_as,
-    detect_encoding, detect_forms,
-};
+use tidings_delimited::{Adjust, Encoding, Item, Layout, Reader, detect_forms};
+use tidings_engine::Error;
+use tidings_engine::imports::{Packing, Source, read_file};
 
 /// Rows by whose values the forms of numbers and dates are judged.
 const FORM_ROWS: usize = 200;
@@ -78,33 +77,40 @@ fn quote(text: &str) -> Result<Quote, String> {
 /// numbers and dates are written in `forms`, one a column.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    match open(&arguments.file, arguments.written.adjust()) {
-        Ok((layout, reader)) => print_rows(&mut out, &layout, reader).context("print rows")?,
+    // What is packed, or no delimited text, is made such text first, as the import does.
+    let folder = tempfile::tempdir().context("make a temporary folder")?;
+    let path = &arguments.file;
+    let opened = match File::open(path) {
+        Err(error) => Err(format!("read {}: {error}", path.display())),
+        Ok(_) => read_file(path, folder.path(), arguments.written.adjust()).map_err(explained),
+    };
+    match opened {
+        Ok((layout, source, reader)) => {
+            print_rows(&mut out, &layout, source, reader).context("print rows")?;
+        }
         Err(fault) => writeln!(out, "{}", json!({"error": fault}))?,
     }
     out.flush().context("print rows")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn open(path: &Path, mut adjust: Adjust) -> Result<(Layout, Reader<Decoder<File>>), String> {
-    let failed = |error: std::io::Error| format!("read {}: {error}", path.display());
-    let open = || File::open(path).map_err(failed);
-    let mut sample = Vec::with_capacity(SAMPLE_BYTES);
-    open()?.take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(failed)?;
-    if adjust.encoding.is_none() {
-        adjust.encoding = Some(detect_encoding(open()?).map_err(failed)?.0);
+/// What is wrong with the file, without the path in the API that it stands under.
+fn explained(error: Error) -> String {
+    match error {
+        Error::Invalid(faults) => {
+            let texts: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
+            texts.join("; ")
+        }
+        other => other.to_string(),
     }
-    let layout = detect_as(&sample, &adjust).map_err(|fault| fault.to_string())?;
-    let input = Decoder::new(open()?, layout.encoding);
-    let reader = Reader::open(input, &layout, Limits::default());
-    let reader = reader.map_err(|error| match error {
-        OpenError::Fault(fault) => fault.to_string(),
-        OpenError::Io(error) => failed(error),
-    })?;
-    Ok((layout, reader))
 }
 
-fn print_rows<R: Read>(out: &mut impl Write, layout: &Layout, mut reader: Reader<R>) -> Result<()> {
+fn print_rows<R: Read>(
+    out: &mut impl Write,
+    layout: &Layout,
+    source: Source,
+    mut reader: Reader<R>,
+) -> Result<()> {
     write!(out, "{{\"rows\":[")?;
     let mut separator = "";
     if layout.header {
@@ -137,13 +143,15 @@ fn print_rows<R: Read>(out: &mut impl Write, layout: &Layout, mut reader: Reader
     writeln!(
         out,
         "],\"encoding\":{},\"delimiter\":{},\"quote\":{},\"header\":{},\"bom\":{},\
-         \"line_ending\":{},\"forms\":{},\"refused\":{}}}",
+         \"line_ending\":{},\"kind\":{},\"packing\":{},\"forms\":{},\"refused\":{}}}",
         json!(layout.encoding.name()),
         json!(char::from(layout.delimiter).to_string()),
         json!(layout.quote.map(|quote| char::from(quote).to_string())),
         layout.header,
         layout.bom,
         json!(layout.line_ending.name()),
+        json!(source.kind.name()),
+        json!(source.packing.map(Packing::name)),
         json!(detect_forms(&values, layout.delimiter)),
         json!(refused),
     )?;

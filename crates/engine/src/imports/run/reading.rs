@@ -7,19 +7,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidings_delimited::{Item, Layout, Limits, OpenError, Position, Reader};
+use tidings_delimited::{Item, Layout, Limits, OpenError, Position, Reader, Reason};
 use tidings_domain::change::Change;
 use tidings_domain::schema::Schema;
 use tidings_store::changes::Ready;
 use tidings_store::imports::{Chunk, RefusedRow, Source};
 use tokio::sync::mpsc;
 
+use crate::imports::json_lines;
 use crate::imports::plan::{Plan, column_name};
+use crate::imports::unpack::FileKind;
 
 /// Everything the thread needs.
 pub(super) struct Reading {
     pub path: PathBuf,
     pub layout: Layout,
+    pub kind: FileKind,
     pub headers: Vec<String>,
     pub bytes_total: u64,
     /// The saved position; empty at the beginning.
@@ -139,14 +142,20 @@ impl Reading {
             Item::Refused(refused) => {
                 gathered.bytes += refused.raw.len();
                 let column = refused.fault.column;
+                let named = |column: usize| column_name(&self.headers, column.saturating_sub(1));
+                let (code, message) = match (self.kind, &refused.fault.reason) {
+                    // Lines that are no object were made rows that are too wide.
+                    (FileKind::JsonLines, Reason::TooManyColumns { .. }) => {
+                        (json_lines::REFUSAL.0, json_lines::REFUSAL.1.to_owned())
+                    }
+                    (_, reason) => (reason.code(), reason.to_string()),
+                };
                 gathered.refused.push(RefusedRow {
                     row: refused.position.row,
                     line: refused.position.line,
-                    column: column
-                        .map(|column| column_name(&self.headers, column.saturating_sub(1)))
-                        .unwrap_or_default(),
-                    code: refused.fault.code().to_owned(),
-                    message: refused.fault.reason.to_string(),
+                    column: column.map(named).unwrap_or_default(),
+                    code: code.to_owned(),
+                    message,
                     raw: refused.raw.to_vec(),
                 });
             }
