@@ -6,4 +6,8 @@ mod imports {
     mod crashes;
     pub mod files;
     mod journeys;
+    mod packed;
+    mod shapes;
+    mod trials;
+    mod undoing;
 }

@@ -7,10 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tidings_domain::change::Outcome;
 use tidings_domain::{ImportId, Timestamp};
 
 use crate::bulk::{ColumnType, OnConflict, column, insert_many};
+use crate::changes::journal::Journal;
 use crate::changes::{Applying, Ready, apply_ready};
 use crate::customers::Page;
 use crate::engines::{Priority, Tx};
@@ -22,6 +24,8 @@ use crate::{Error, Result};
 
 /// The job that applies the rows of an import; its subject is the import's id.
 pub const RUN_IMPORT: &str = "run_import";
+/// The job that tries the rows of a draft; its subject is the import's id.
+pub const TRY_IMPORT: &str = "try_import";
 
 /// Where an import stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +102,11 @@ pub struct Import {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// How a trial of the draft stands, as JSON, and which trial it is.
+    pub trial: Option<String>,
+    pub trial_run: Option<String>,
+    /// How undoing it stands, as JSON.
+    pub undo: Option<String>,
 }
 
 /// What a new import is made of.
@@ -111,6 +120,15 @@ pub struct NewImport {
     pub mapping: String,
     pub bytes_total: u64,
     pub at: Timestamp,
+}
+
+/// How the file of a draft is written, found out anew.
+#[derive(Clone, Debug)]
+pub struct NewLayout {
+    pub layout: String,
+    pub columns: String,
+    pub mapping: String,
+    pub bytes_total: u64,
 }
 
 /// A refused row, as the report shows it.
@@ -149,6 +167,8 @@ pub struct Chunk {
     pub sources: Vec<Source>,
     /// The text of the rows behind `changes`, one after the other.
     pub raw: Vec<u8>,
+    /// Which changes also set what the schema still lacks; only in trials.
+    pub sets_new: Vec<bool>,
     /// Rows that never became a change.
     pub refused: Vec<RefusedRow>,
     /// Which column of the file a refusal's path stands for.
@@ -168,7 +188,7 @@ pub enum Advance {
 
 const COLUMNS: &str = "id, number, filename, target_table, state, layout, columns, mapping, \
      bytes_total, bytes_done, position, rows_read, rows_created, rows_updated, rows_unchanged, \
-     rows_refused, error, created_at, started_at, finished_at";
+     rows_refused, error, created_at, started_at, finished_at, trial, trial_run, undo";
 
 static ADD: Sql = Sql::reference(
     "add_import",
@@ -181,7 +201,22 @@ static ADD: Sql = Sql::reference(
 );
 static SET_MAPPING: Sql = Sql::reference(
     "set_import_mapping",
-    "update {s}imports set mapping = ?2 where id = ?1 and state = 'draft'",
+    "update {s}imports set mapping = ?2, trial = null, trial_run = null
+     where id = ?1 and state = 'draft'",
+);
+static SET_LAYOUT: Sql = Sql::reference(
+    "set_import_layout",
+    "update {s}imports set layout = ?2, columns = ?3, mapping = ?4, bytes_total = ?5,
+       trial = null, trial_run = null
+     where id = ?1 and state = 'draft'",
+);
+static START_TRIAL: Sql = Sql::reference(
+    "start_trial",
+    "update {s}imports set trial_run = ?2, trial = ?3 where id = ?1 and state = 'draft'",
+);
+static KEEP_TRIAL: Sql = Sql::reference(
+    "keep_trial",
+    "update {s}imports set trial = ?3 where id = ?1 and trial_run = ?2 and state = 'draft'",
 );
 static START: Sql = Sql::reference(
     "start_import",
@@ -228,8 +263,21 @@ static REFUSALS: Sql = Sql::reference(
      order by row_number limit ?3",
 );
 
-pub(crate) static SQL: &[&Sql] =
-    &[&ADD, &SET_MAPPING, &START, &CANCEL, &BEGIN, &STANDS, &ADVANCE, &FAIL, &TROUBLE, &REFUSALS];
+pub(crate) static SQL: &[&Sql] = &[
+    &ADD,
+    &SET_MAPPING,
+    &SET_LAYOUT,
+    &START_TRIAL,
+    &KEEP_TRIAL,
+    &START,
+    &CANCEL,
+    &BEGIN,
+    &STANDS,
+    &ADVANCE,
+    &FAIL,
+    &TROUBLE,
+    &REFUSALS,
+];
 
 fn import(row: &Row) -> Result<Import> {
     Ok(Import {
@@ -255,6 +303,9 @@ fn import(row: &Row) -> Result<Import> {
         created_at: row.time(17)?,
         started_at: row.opt_time(18)?,
         finished_at: row.opt_time(19)?,
+        trial: row.opt_text(20)?,
+        trial_run: row.opt_text(21)?,
+        undo: row.opt_text(22)?,
     })
 }
 
@@ -343,6 +394,92 @@ impl Workspace {
         .await
     }
 
+    /// Changes how the file of a draft is read.
+    pub async fn set_import_layout(&self, id: ImportId, new: NewLayout) -> Result<Import> {
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let bytes = signed(new.bytes_total);
+                let params = crate::params![id, &new.layout, &new.columns, &new.mapping, bytes];
+                let touched = tx.execute(&SET_LAYOUT, params).await?;
+                changed(tx, id, touched, "its file can no longer be read another way").await
+            })
+        })
+        .await
+    }
+
+    /// Starts a trial of a draft, in place of any earlier one; its job is written in the same
+    /// transaction.
+    pub async fn start_trial(
+        &self,
+        id: ImportId,
+        run: String,
+        trial: String,
+        at: Timestamp,
+    ) -> Result<Import> {
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                let touched = tx.execute(&START_TRIAL, crate::params![id, run, trial]).await?;
+                if touched > 0 {
+                    jobs::add(tx, TRY_IMPORT, &id.to_string(), "", at).await?;
+                }
+                changed(tx, id, touched, "only a draft can be tried").await
+            })
+        })
+        .await
+    }
+
+    /// Says how a trial stands; false where it is no longer the one that is wanted.
+    pub async fn keep_trial(
+        &self,
+        job: &Job,
+        id: ImportId,
+        run: String,
+        trial: String,
+    ) -> Result<bool> {
+        let job = job.clone();
+        self.write(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                jobs::hold(tx, &job).await?;
+                Ok(tx.execute(&KEEP_TRIAL, crate::params![id, run, trial]).await? > 0)
+            })
+        })
+        .await
+    }
+
+    /// What would become of a chunk's changes: they are applied in a transaction that is then rolled
+    /// back, so each outcome is the real one.
+    pub async fn try_chunk(
+        &self,
+        job: &Job,
+        chunk: &Arc<Chunk>,
+        at: Timestamp,
+    ) -> Result<Vec<Outcome>> {
+        let system_ids = self.system_ids(chunk.changes.upserts()).await?;
+        let given = system_ids.clone();
+        let schema = chunk.changes.schema().clone();
+        let mut how = Applying { schema, at, judge: false, system_ids, journal: None };
+        let (job, chunk) = (job.clone(), chunk.clone());
+        let tried = Arc::new(Mutex::new(None));
+        let outcomes = tried.clone();
+        let rolled_back: Result<()> = self
+            .write(Priority::Bulk, move |tx| {
+                Box::pin(async move {
+                    jobs::hold(tx, &job).await?;
+                    let done = apply_ready(tx, &mut how, &chunk.changes).await?;
+                    *tried.lock() = Some(done);
+                    Err(Error::Conflict("a trial keeps nothing".to_owned()))
+                })
+            })
+            .await;
+        self.return_system_ids(given);
+        let outcomes = outcomes.lock().take();
+        match (outcomes, rolled_back) {
+            (Some(outcomes), _) => Ok(outcomes),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(Error::Corrupt("a trial was kept".to_owned())),
+        }
+    }
+
     /// Starts a draft: its job is written in the same transaction.
     pub async fn start_import(
         &self,
@@ -409,7 +546,8 @@ impl Workspace {
     ) -> Result<Advance> {
         let system_ids = self.system_ids(chunk.changes.upserts()).await?;
         let schema = chunk.changes.schema().clone();
-        let mut how = Applying { schema, at, judge: false, system_ids };
+        let journal = Some(Journal::default());
+        let mut how = Applying { schema, at, judge: false, system_ids, journal };
         let (job, chunk) = (job.clone(), chunk.clone());
         if crate::test_bug("advance-before-apply") {
             self.skip_chunk(id, chunk.to.clone()).await?;
@@ -537,6 +675,9 @@ async fn advance(
         return Err(Error::Conflict("the import does not stand where the chunk begins".into()));
     }
     let outcomes = apply_ready(tx, how, &chunk.changes).await?;
+    if let (Some(journal), Some(first)) = (how.journal.take(), chunk.sources.first()) {
+        journal.write(tx, number, signed(first.row), how.at.0).await?;
+    }
     let counts = record_refusals(tx, number, chunk, &outcomes).await?;
     let state = if chunk.last { ImportState::Done } else { ImportState::Running };
     let params = crate::params![
@@ -681,6 +822,7 @@ mod tests {
             ),
             sources: vec![Source { row: 1, line: 1, end: 0 }; 2_000],
             raw: Vec::new(),
+            sets_new: Vec::new(),
             refused: Vec::new(),
             columns: Arc::default(),
             last: true,

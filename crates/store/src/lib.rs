@@ -42,6 +42,7 @@ pub mod suppressions;
 pub mod system;
 pub mod templates;
 pub mod topics;
+pub mod undo;
 mod workspace;
 
 pub use customers::Page;

@@ -60,6 +60,18 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0007_email.sql"),
         postgres: include_str!("migrations/postgres/0007_email.sql"),
     },
+    Migration {
+        number: 8,
+        name: "imports",
+        sqlite: include_str!("migrations/sqlite/0008_imports.sql"),
+        postgres: include_str!("migrations/postgres/0008_imports.sql"),
+    },
+    Migration {
+        number: 9,
+        name: "undo",
+        sqlite: include_str!("migrations/sqlite/0009_undo.sql"),
+        postgres: include_str!("migrations/postgres/0009_undo.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

@@ -32,6 +32,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all.extend(crate::topics::SQL);
+    all.extend(crate::undo::SQL);
     all
 }
 

@@ -8,7 +8,12 @@ use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tidings_domain::{ImportId, Timestamp};
-use tidings_engine::imports::{self, Column, ImportMode, Mapping, Suggestion, Upload};
+use tidings_engine::imports::trial::{self, TrialState, Verdict};
+use tidings_engine::imports::undo::{self, UndoState};
+use tidings_engine::imports::{
+    self, Adjust, Column, Encoding, ImportMode, Mapping, Suggestion, Upload,
+};
+use tidings_engine::{Error, Fault};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -28,10 +33,23 @@ pub struct Import {
     pub bytes_total: u64,
     pub bytes_done: u64,
     pub rows: Rows,
+    /// What the upload is: `csv`, `json_lines` (an object a line) or `workbook` (Excel).
+    pub kind: &'static str,
+    /// What it was packed by: `gzip` or `zip`.
+    pub packing: Option<&'static str>,
     pub layout: Layout,
     pub columns: Vec<FileColumn>,
     #[schema(value_type = MappingShape)]
     pub mapping: Mapping,
+    /// The number of the earlier import with the same columns that the mapping was taken from.
+    pub mapped_as: Option<i64>,
+    /// What a trial of the draft has found out so far.
+    pub trial: Option<Trial>,
+    /// How undoing it stands; null where nobody has undone it.
+    pub undo: Option<Undo>,
+    /// Until when it can be undone; null where it cannot.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub undoable_until: Option<Timestamp>,
     /// Whose records the rows are; null for customers.
     pub table: Option<String>,
     pub error: Option<String>,
@@ -54,15 +72,133 @@ pub struct Rows {
     pub refused: u64,
 }
 
-/// How the file is written, as it was found out.
+/// How an undo stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Undo {
+    /// `running` or `done`.
+    #[schema(value_type = String)]
+    pub state: UndoState,
+    /// Entries of the journal in all, and those that are done with.
+    pub total: u64,
+    pub done: u64,
+    /// Customers or records that got fields back.
+    pub restored: u64,
+    /// Customers or records that the import made and that are gone again.
+    pub deleted: u64,
+    /// What stays as it is; `undo/kept` lists it.
+    pub kept: u64,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl From<undo::Undo> for Undo {
+    fn from(undo: undo::Undo) -> Undo {
+        Undo {
+            state: undo.state,
+            total: undo.total,
+            done: undo.done,
+            restored: undo.restored,
+            deleted: undo.deleted,
+            kept: undo.kept,
+            started_at: undo.started_at,
+            finished_at: undo.finished_at,
+        }
+    }
+}
+
+/// What an undo left as it is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct KeptField {
+    /// The customer, or the record's owner; null for a record of nobody.
+    pub customer: Option<Uuid>,
+    /// The record's key; null for the customer itself.
+    pub key: Option<String>,
+    /// Null where a made customer or record stays as a whole.
+    pub field: Option<String>,
+    /// `changed` since, `touched` by something else, `taken` by another customer, or `gone`.
+    pub reason: String,
+    pub imported: Option<String>,
+    pub current: Option<String>,
+}
+
+/// A trial: what the rows of a draft would do, with nothing of it kept.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Trial {
+    /// `queued`, `running`, `done` or `failed`.
+    #[schema(value_type = String)]
+    pub state: TrialState,
+    pub rows: TrialRows,
+    pub bytes_done: u64,
+    pub error: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Rows by what would become of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TrialRows {
+    pub read: u64,
+    pub create: u64,
+    pub update: u64,
+    pub unchanged: u64,
+    pub refuse: u64,
+}
+
+impl From<trial::Trial> for Trial {
+    fn from(trial: trial::Trial) -> Trial {
+        let trial::Rows { read, create, update, unchanged, refuse } = trial.rows;
+        Trial {
+            state: trial.state,
+            rows: TrialRows { read, create, update, unchanged, refuse },
+            bytes_done: trial.bytes_done,
+            error: trial.error,
+            started_at: trial.started_at,
+            finished_at: trial.finished_at,
+        }
+    }
+}
+
+/// A row of a draft and what would become of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RowVerdict {
+    /// From 1, without the header.
+    pub row: u64,
+    pub line: u64,
+    /// `create`, `update`, `unchanged` or `refuse`.
+    #[schema(value_type = String)]
+    pub verdict: Verdict,
+    /// Of a refused row: the column that is to blame, a code and a sentence.
+    pub column: Option<String>,
+    pub code: Option<String>,
+    pub message: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VerdictQuery {
+    pub limit: Option<usize>,
+    pub cursor: Option<String>,
+    /// Only these: `create`, `update`, `unchanged` or `refuse`.
+    #[param(value_type = Option<String>)]
+    pub verdict: Option<Verdict>,
+}
+
+/// How the file is written, as it was found out or said.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Layout {
+    /// `utf-8`, `utf-16le`, `utf-16be`, `windows-1252` or `iso-8859-1`.
     pub encoding: &'static str,
     pub bom: bool,
     #[schema(example = ";")]
     pub delimiter: String,
+    /// Null where quotes are plain text.
     #[schema(example = "\"")]
-    pub quote: String,
+    pub quote: Option<String>,
     /// Whether the first line names the columns.
     pub header: bool,
     #[schema(example = "lf")]
@@ -86,6 +222,12 @@ pub struct FileColumn {
 pub struct SuggestionShape {
     to: String,
     create: Option<NewKindShape>,
+    /// `comma` or `point`, where numbers are not written plainly.
+    decimal: Option<String>,
+    /// `dmy`, `mdy` or `ymd`, where dates are not written year first.
+    date: Option<String>,
+    /// The values could be read in another form too.
+    ambiguous: Option<bool>,
 }
 
 /// How columns become changes.
@@ -93,24 +235,49 @@ pub struct SuggestionShape {
 #[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
 pub struct MappingShape {
     columns: Vec<MappedColumnShape>,
-    /// `upsert`, or `update` to leave out who is not known.
+    /// `upsert` (or `both`), `update` to refuse who is not known, `add` to refuse who is.
     mode: Option<String>,
     /// The identity that alone names the customer: `external_id`, `email` or `phone`.
     r#match: Option<String>,
 }
 
-/// A column and what it becomes.
+/// A column, several joined ones or a constant, and what it becomes: exactly one of `column`, `join`
+/// and `constant` is given.
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
 pub struct MappedColumnShape {
     /// Its header, or its place counted from 0.
-    #[schema(value_type = String, example = "E-mail")]
-    column: String,
+    #[schema(value_type = Option<String>, example = "E-mail")]
+    column: Option<String>,
+    join: Option<JoinShape>,
+    /// The same text for every row.
+    constant: Option<String>,
     /// An attribute or field, an identity, `ignore`, or for tables `key` and `customer.email` and
     /// its like.
     #[schema(example = "email")]
     to: String,
+    /// What is done to each value, in this order: `"trim"`, `"lower"`, `"upper"`, `"capitalise"`,
+    /// `{"split": {"by": " ", "part": 1}}` (without `part`, a list; -1 is the last),
+    /// `{"default": "x"}`, `{"lookup": {"map": {"M": "male"}, "otherwise": "keep|blank|refuse"}}`,
+    /// `{"pattern": {"find": "^(\\d+)", "take": 1, "otherwise": "blank"}}`.
+    #[schema(value_type = Option<Vec<serde_json::Value>>, example = json!(["trim", "lower"]))]
+    transforms: Option<Vec<serde_json::Value>>,
+    /// `comma` for 1.234,50 and `point` for 1,234.50.
+    decimal: Option<String>,
+    /// `dmy`, `mdy` or `ymd`, with `.`, `/`, `-` or a blank between.
+    date: Option<String>,
     create: Option<NewKindShape>,
+}
+
+/// Columns that become one value; blank ones are left out.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
+pub struct JoinShape {
+    /// Headers or places, 2 to 20.
+    #[schema(value_type = Vec<String>)]
+    columns: Vec<String>,
+    /// What stands between them; a blank unless said.
+    with: Option<String>,
 }
 
 /// The kind of an attribute or field to be made.
@@ -123,11 +290,58 @@ pub struct NewKindShape {
     currency: Option<String>,
 }
 
+/// What of a draft is changed; the layout first, which may bring other columns.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportChange {
-    #[schema(value_type = MappingShape)]
-    pub mapping: Mapping,
+    #[schema(value_type = Option<MappingShape>)]
+    pub mapping: Option<Mapping>,
+    pub layout: Option<LayoutChange>,
+}
+
+/// How the file is written, where it was found out wrongly. What is not said stays.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LayoutChange {
+    /// `utf-8`, `utf-16le`, `utf-16be`, `windows-1252` or `iso-8859-1`.
+    pub encoding: Option<String>,
+    /// One character, or `tab`, `comma`, `semicolon`, `pipe`, `space`.
+    pub delimiter: Option<String>,
+    /// One character, or `none`.
+    pub quote: Option<String>,
+    pub header: Option<bool>,
+}
+
+impl LayoutChange {
+    /// `within` stands before the names of fields in faults.
+    fn adjust(&self, within: &str) -> Result<Adjust> {
+        let mut faults = Vec::new();
+        let mut fault = |field: &str, message: String| {
+            faults.push(Fault::new(format!("{within}{field}"), "invalid", message));
+        };
+        let encoding = self.encoding.as_deref().and_then(|text| {
+            let found = Encoding::parse(text);
+            if found.is_none() {
+                let known = Encoding::ALL.map(Encoding::name).join(", ");
+                fault("encoding", format!("expected one of {known}"));
+            }
+            found
+        });
+        let delimiter = self.delimiter.as_deref().map(imports::parse_delimiter).transpose();
+        let delimiter = delimiter.unwrap_or_else(|message| {
+            fault("delimiter", message);
+            None
+        });
+        let quote = self.quote.as_deref().map(imports::parse_quote).transpose();
+        let quote = quote.unwrap_or_else(|message| {
+            fault("quote", message);
+            None
+        });
+        match faults.is_empty() {
+            true => Ok(Adjust { encoding, delimiter, quote, header: self.header }),
+            false => Err(Error::Invalid(faults).into()),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -141,9 +355,17 @@ pub struct UploadQuery {
     /// Start at once with the suggested mapping.
     #[serde(default)]
     pub start: bool,
-    /// `upsert`, or `update` to leave out who is not known.
+    /// `upsert` (or `both`), `update` to refuse who is not known, `add` to refuse who is.
     #[param(value_type = Option<String>)]
     pub mode: Option<ImportMode>,
+    /// `utf-8`, `utf-16le`, `utf-16be`, `windows-1252` or `iso-8859-1`; found out unless given.
+    pub encoding: Option<String>,
+    /// One character, or `tab`, `comma`, `semicolon`, `pipe`, `space`; found out unless given.
+    pub delimiter: Option<String>,
+    /// One character, or `none`; found out unless given.
+    pub quote: Option<String>,
+    /// Whether the first line names the columns; found out unless given.
+    pub header: Option<bool>,
 }
 
 /// A row that was refused.
@@ -160,8 +382,8 @@ pub struct RefusedRow {
 }
 
 pub fn import(stored: imports::Import, now: Timestamp) -> Import {
-    use tidings_engine::imports::{Encoding, LineEnding};
     let rows_per_second = stored.rows_per_second(now);
+    let undoable_until = stored.undoable_until(now);
     let (layout, row) = (stored.layout, stored.row);
     let column = |(index, column): (usize, Column)| FileColumn {
         index,
@@ -183,25 +405,22 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
             unchanged: row.counts.unchanged,
             refused: row.counts.refused,
         },
+        kind: stored.source.kind.name(),
+        mapped_as: stored.source.mapped_as,
+        packing: stored.source.packing.map(imports::Packing::name),
         layout: Layout {
-            encoding: match layout.encoding {
-                Encoding::Utf8 => "utf-8",
-                Encoding::Utf16Le => "utf-16-le",
-                Encoding::Utf16Be => "utf-16-be",
-                Encoding::Windows1252 => "windows-1252",
-            },
+            encoding: layout.encoding.name(),
             bom: layout.bom,
             delimiter: char::from(layout.delimiter).to_string(),
-            quote: char::from(layout.quote).to_string(),
+            quote: layout.quote.map(|quote| char::from(quote).to_string()),
             header: layout.header,
-            line_ending: match layout.line_ending {
-                LineEnding::CrLf => "crlf",
-                LineEnding::Lf => "lf",
-                LineEnding::Cr => "cr",
-            },
+            line_ending: layout.line_ending.name(),
         },
         columns: stored.columns.into_iter().enumerate().map(column).collect(),
         mapping: stored.mapping,
+        trial: stored.trial.map(Trial::from),
+        undo: stored.undo.map(Undo::from),
+        undoable_until,
         table: row.table,
         error: row.error,
         created_at: row.created_at,
@@ -216,7 +435,9 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
 #[utoipa::path(post, path = "/v1/imports", tag = "Imports",
     security(("token" = ["imports"]), ("session" = ["editor"])),
     params(UploadQuery),
-    request_body(content((String = "text/csv"), (String = "application/octet-stream"))),
+    request_body(content((String = "text/csv"), (String = "application/x-ndjson"),
+        (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        (String = "application/octet-stream"))),
     responses((status = 201, body = Import)))]
 pub async fn upload(
     call: Call<WriteImports>,
@@ -226,7 +447,13 @@ pub async fn upload(
     let body = request.into_body().into_data_stream().map_err(std::io::Error::other);
     let body = tokio_util::io::StreamReader::new(body);
     let filename = query.filename.unwrap_or_else(|| "upload.csv".to_owned());
-    let upload = Upload { filename, table: query.table };
+    let written = LayoutChange {
+        encoding: query.encoding,
+        delimiter: query.delimiter,
+        quote: query.quote,
+        header: query.header,
+    };
+    let upload = Upload { filename, table: query.table, adjust: written.adjust("")? };
     let mut stored = imports::create(&call.ctx, upload, std::pin::pin!(body)).await?;
     if let Some(mode) = query.mode.filter(|mode| *mode != stored.mapping.mode) {
         let mapping = Mapping { mode, ..stored.mapping.clone() };
@@ -261,7 +488,7 @@ pub async fn show(call: Call<ReadImports>, Path(id): Path<Uuid>) -> Result<Json<
     Ok(Json(import(imports::get(&call.ctx, ImportId(id)).await?, call.ctx.now())))
 }
 
-/// Say what the columns of a draft become.
+/// Say what the columns of a draft become, or how its file is written.
 #[utoipa::path(patch, path = "/v1/imports/{id}", tag = "Imports", request_body = ImportChange,
     security(("token" = ["imports"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
@@ -271,8 +498,51 @@ pub async fn change(
     Path(id): Path<Uuid>,
     Input(body): Input<ImportChange>,
 ) -> Result<Json<Import>> {
-    let changed = imports::set_mapping(&call.ctx, ImportId(id), &body.mapping).await?;
+    let id = ImportId(id);
+    if let Some(layout) = &body.layout {
+        imports::set_layout(&call.ctx, id, layout.adjust("layout.")?).await?;
+    }
+    let changed = match &body.mapping {
+        Some(mapping) => imports::set_mapping(&call.ctx, id, mapping).await?,
+        None => imports::get(&call.ctx, id).await?,
+    };
     Ok(Json(import(changed, call.ctx.now())))
+}
+
+/// Try a draft: what would become of each row, with nothing of it kept. An earlier trial is forgotten.
+#[utoipa::path(post, path = "/v1/imports/{id}/try", tag = "Imports",
+    security(("token" = ["imports"]), ("session" = ["editor"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = Import)))]
+pub async fn attempt(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
+    Ok(Json(import(trial::start(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// What a trial says of each row, in the order of the file. A page that looks for few among many may
+/// be short although there is more.
+#[utoipa::path(get, path = "/v1/imports/{id}/verdicts", tag = "Imports",
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
+    params(("id" = Uuid, Path), VerdictQuery),
+    responses((status = 200, body = List<RowVerdict>)))]
+pub async fn verdicts(
+    call: Call<ReadImports>,
+    Path(id): Path<Uuid>,
+    Query(query): Query<VerdictQuery>,
+) -> Result<Json<List<RowVerdict>>> {
+    let paging = Paging { limit: query.limit, cursor: query.cursor };
+    let (after, limit) = (paging.place()?, paging.limit()?);
+    let (items, next) =
+        trial::verdicts(&call.ctx, ImportId(id), after, limit, query.verdict).await?;
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let items = items.into_iter().map(|one| RowVerdict {
+        row: one.row,
+        line: one.line,
+        verdict: one.verdict,
+        column: said(one.column),
+        code: said(one.code),
+        message: said(one.message),
+    });
+    Ok(Json(List::page(items.collect(), next)))
 }
 
 /// Start a draft.
@@ -291,6 +561,40 @@ pub async fn start(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Jso
     responses((status = 200, body = Import)))]
 pub async fn cancel(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
     Ok(Json(import(imports::cancel(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// Undo an import, up to 30 days after its end: fields that still hold what it wrote go back, and
+/// customers that it made and nothing else has touched go away. What was sent stays sent.
+#[utoipa::path(post, path = "/v1/imports/{id}/undo", tag = "Imports",
+    security(("token" = ["imports"]), ("session" = ["editor"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = Import)))]
+pub async fn revert(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
+    Ok(Json(import(undo::start(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// What an undo left as it is, and why.
+#[utoipa::path(get, path = "/v1/imports/{id}/undo/kept", tag = "Imports",
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
+    params(("id" = Uuid, Path), Paging),
+    responses((status = 200, body = List<KeptField>)))]
+pub async fn kept(
+    call: Call<ReadImports>,
+    Path(id): Path<Uuid>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<KeptField>>> {
+    let (after, limit) = (paging.place()?, paging.limit()?);
+    let (items, next) = undo::kept(&call.ctx, ImportId(id), after, limit).await?;
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let items = items.into_iter().map(|one| KeptField {
+        customer: one.customer.map(|id| id.0),
+        key: said(one.key),
+        field: said(one.field),
+        reason: one.reason,
+        imported: one.imported,
+        current: one.current,
+    });
+    Ok(Json(List::page(items.collect(), next)))
 }
 
 /// Rows that were refused, in the order of the file.

@@ -1,9 +1,10 @@
 //! A mapping made ready for rows: every column's target is known, and each row becomes one change.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use tidings_delimited::{Row, restore};
+use tidings_delimited::Row;
 use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mark, Mode, Refusal, UpsertCustomer,
     UpsertRecord,
@@ -12,7 +13,9 @@ use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_domain::schema::{Owner, Schema, Table};
 use tidings_domain::value::{Kind, Value};
 
-use super::mapping::{ColumnName, Mapping};
+use super::cell::{Cell, From};
+use super::mapping::{ColumnName, MappedColumn, Mapping, is_date, is_number};
+use super::transform::Steps;
 use crate::{Error, Fault, Result};
 
 /// How rows become changes.
@@ -24,25 +27,27 @@ pub struct Plan {
     pub create: Vec<(String, Kind)>,
     /// What a refusal's path is called in the file.
     pub paths: Arc<Vec<(String, String)>>,
+    /// Values of attributes and fields that are not there yet, which a trial only checks.
+    unmade: Vec<(Cell, String, Kind)>,
 }
 
 #[derive(Clone, Debug)]
 enum Target {
     Customers {
-        id: Option<usize>,
-        /// Columns of external id, e-mail and phone.
-        names: [Option<usize>; 3],
+        id: Option<Cell>,
+        /// External id, e-mail and phone.
+        names: [Option<Cell>; 3],
         match_by: Option<IdentityKind>,
-        attributes: Vec<(usize, String)>,
-        /// The column that says whether the customer wants e-mail.
-        consent: Option<usize>,
+        attributes: Vec<(Cell, String)>,
+        /// What says whether the customer wants e-mail.
+        consent: Option<Cell>,
     },
     Records {
         table: String,
-        key: usize,
-        /// Columns that may name the owner, the surest first.
-        owners: Vec<(OwnerName, usize)>,
-        fields: Vec<(usize, String)>,
+        key: Cell,
+        /// What may name the owner, the surest first.
+        owners: Vec<(OwnerName, Cell)>,
+        fields: Vec<(Cell, String)>,
     },
 }
 
@@ -51,6 +56,9 @@ enum OwnerName {
     Id,
     Identity(IdentityKind),
 }
+
+/// Columns that may be joined into one value.
+const MAX_JOINED: usize = 20;
 
 const IDENTITIES: [IdentityKind; 3] =
     [IdentityKind::ExternalId, IdentityKind::Email, IdentityKind::Phone];
@@ -74,25 +82,34 @@ impl Plan {
         let mut checked = Checked::default();
         for (at, mapped) in mapping.columns.iter().enumerate() {
             let path = |field: &str| format!("mapping.columns[{at}].{field}");
-            let Some(index) = checked.column(&mapped.column, headers, &path("column")) else {
-                continue;
-            };
             if mapped.to == "ignore" {
-                continue;
-            }
-            if !checked.targets.insert(mapped.to.clone()) {
-                let message = format!("{} is given by two columns; ignore one", mapped.to);
-                checked.fault(path("to"), "duplicate_target", message);
+                checked.source(mapped, headers, &path);
                 continue;
             }
             let own = own_names(table.as_deref()).contains(&mapped.to.as_str());
-            if own && mapped.create.is_some() {
-                let message = format!("{} is a name of the hub's own", mapped.to);
-                checked.fault(path("create"), "invalid", message);
-            } else if !own {
-                checked.attribute(mapped, schema, table.as_deref(), &path);
+            let kind = match own {
+                true if mapped.create.is_some() => {
+                    let message = format!("{} is a name of the hub's own", mapped.to);
+                    checked.fault(path("create"), "invalid", message);
+                    None
+                }
+                true => None,
+                false => checked.attribute(mapped, schema, table.as_deref(), &path),
+            };
+            let Some(cell) = checked.cell(mapped, headers, kind.as_ref(), &path) else { continue };
+            if checked.places.contains_key(&mapped.to) {
+                let (field, code) = match checked.places[&mapped.to].from == cell.from {
+                    true => ("column", "duplicate_column"),
+                    false => ("to", "duplicate_target"),
+                };
+                let message = format!("{} is given twice; ignore one", mapped.to);
+                checked.fault(path(field), code, message);
+                continue;
             }
-            checked.places.insert(mapped.to.clone(), index);
+            if !own {
+                checked.attributes.push(mapped.to.clone());
+            }
+            checked.places.insert(mapped.to.clone(), cell);
         }
         let target = match &table {
             None => checked.customers(mapping),
@@ -104,54 +121,99 @@ impl Plan {
                 target,
                 mode: mapping.mode.into(),
                 create: checked.create,
+                unmade: Vec::new(),
             }),
             _ => Err(Error::Invalid(checked.faults)),
         }
     }
 
+    /// The same plan for a schema that still lacks what the mapping would make: those values are
+    /// checked and not set.
+    pub fn without_new(mut self) -> Plan {
+        let create = std::mem::take(&mut self.create);
+        let fields = match &mut self.target {
+            Target::Customers { attributes, .. } => attributes,
+            Target::Records { fields, .. } => fields,
+        };
+        for (name, kind) in create {
+            if let Some(at) = fields.iter().position(|(_, field)| *field == name) {
+                let (cell, name) = fields.remove(at);
+                self.unmade.push((cell, name, kind));
+            }
+        }
+        self
+    }
+
+    /// Whether a row has values for attributes or fields that are not there yet.
+    pub fn sets_new(&self, row: &Row<'_>) -> Result<bool, Refusal> {
+        let mut sets = false;
+        for (cell, name, kind) in &self.unmade {
+            let path = || self.field_path(name);
+            let value = match cell.change(row, &path)? {
+                Some(FieldChange::SetText(text)) => kind.parse_text(&text),
+                Some(FieldChange::SetJson(json)) => kind.parse_json(&json),
+                _ => continue,
+            };
+            let value = value.map_err(|text| Refusal::new("invalid_value", path(), text))?;
+            sets |= value.is_some();
+        }
+        Ok(sets)
+    }
+
+    fn field_path(&self, name: &str) -> String {
+        match &self.target {
+            Target::Customers { .. } => format!("attributes.{name}"),
+            Target::Records { .. } => format!("fields.{name}"),
+        }
+    }
+
     /// The change that a row asks for, or why it asks for none.
     pub fn change(&self, row: &Row<'_>) -> Result<Change, Refusal> {
-        let cell = |index: usize| restore(row.cell(index).unwrap_or_default());
-        let given = |index: &usize| Some(cell(*index)).filter(|text| !text.trim().is_empty());
-        let values = |columns: &[(usize, String)]| {
-            let given = columns.iter().filter_map(|(index, name)| {
-                let text = given(index)?;
-                Some((name.clone(), FieldChange::SetText(text.to_owned())))
-            });
-            given.collect::<Vec<_>>()
+        let text = |cell: &Option<Cell>, path: &str| match cell {
+            Some(cell) => cell.text(row, &|| path.to_owned()),
+            None => Ok(None),
+        };
+        let values = |columns: &[(Cell, String)]| {
+            let mut given = Vec::with_capacity(columns.len());
+            for (cell, name) in columns {
+                if let Some(change) = cell.change(row, &|| self.field_path(name))? {
+                    given.push((name.clone(), change));
+                }
+            }
+            Ok(given)
         };
         match &self.target {
             Target::Customers { id, names, match_by, attributes, consent } => {
-                let id = id.as_ref().and_then(given).map(customer_id).transpose()?;
-                let [external_id, email, phone] =
-                    names.each_ref().map(|name| name.as_ref().and_then(given).map(str::to_owned));
+                let id = text(id, "id")?.as_deref().map(customer_id).transpose()?;
+                let [external_id, email, phone] = names;
                 Ok(Change::UpsertCustomer(UpsertCustomer {
                     id,
-                    external_id,
-                    email,
-                    phone,
+                    external_id: text(external_id, "external_id")?.map(Cow::into_owned),
+                    email: text(email, "email")?.map(Cow::into_owned),
+                    phone: text(phone, "phone")?.map(Cow::into_owned),
                     match_by: *match_by,
                     mode: self.mode,
-                    attributes: values(attributes),
-                    marks: match consent.as_ref().and_then(given) {
-                        Some(text) => vec![consent_mark(text)?],
+                    attributes: values(attributes)?,
+                    marks: match text(consent, CONSENT)? {
+                        Some(text) => vec![consent_mark(&text)?],
                         None => Vec::new(),
                     },
                 }))
             }
             Target::Records { table, key, owners, fields } => {
                 let mut customer = None;
-                for (name, index) in owners {
-                    let Some(text) = given(index) else { continue };
-                    customer = Some(owner(*name, text)?);
+                for (name, cell) in owners {
+                    let Some(text) = cell.text(row, &|| "customer".to_owned())? else { continue };
+                    customer = Some(owner(*name, &text)?);
                     break;
                 }
+                let key = key.text(row, &|| "key".to_owned())?.unwrap_or_default();
                 Ok(Change::UpsertRecord(UpsertRecord {
                     table: table.clone(),
-                    key: cell(*key).trim().to_owned(),
+                    key: key.trim().to_owned(),
                     customer,
                     mode: self.mode,
-                    fields: values(fields),
+                    fields: values(fields)?,
                 }))
             }
         }
@@ -215,20 +277,20 @@ fn own_names(table: Option<&Table>) -> &'static [&'static str] {
 #[derive(Default)]
 struct Checked {
     faults: Vec<Fault>,
-    columns: HashSet<usize>,
-    targets: HashSet<String>,
-    /// The column of each target.
-    places: HashMap<String, usize>,
+    /// Where the value of each target comes from.
+    places: HashMap<String, Cell>,
     attributes: Vec<String>,
     create: Vec<(String, Kind)>,
 }
+
+type Path<'p> = &'p dyn Fn(&str) -> String;
 
 impl Checked {
     fn fault(&mut self, path: String, code: &'static str, message: impl Into<String>) {
         self.faults.push(Fault::new(path, code, message));
     }
 
-    fn column(&mut self, name: &ColumnName, headers: &[String], path: &str) -> Option<usize> {
+    fn column(&mut self, name: &ColumnName, headers: &[String], path: String) -> Option<usize> {
         let index = match name {
             ColumnName::Index(index) => Some(*index).filter(|index| *index < headers.len()),
             ColumnName::Header(name) => {
@@ -236,68 +298,140 @@ impl Checked {
                 headers.iter().position(|header| !name.is_empty() && header == name)
             }
         };
-        let Some(index) = index else {
+        if index.is_none() {
             let message = match name {
                 ColumnName::Index(index) => {
                     format!("the file has {} columns, so none at place {index}", headers.len())
                 }
                 ColumnName::Header(name) => format!("the file has no column {name}"),
             };
-            self.fault(path.to_owned(), "unknown_column", message);
-            return None;
-        };
-        if !self.columns.insert(index) {
-            self.fault(path.to_owned(), "duplicate_column", "this column is mapped twice");
-            return None;
+            self.fault(path, "unknown_column", message);
         }
-        Some(index)
+        index
     }
 
-    /// An attribute or field that is there, or is to be made.
+    /// Where the value comes from: exactly one of a column, several and a constant.
+    fn source(
+        &mut self,
+        mapped: &MappedColumn,
+        headers: &[String],
+        path: Path<'_>,
+    ) -> Option<From> {
+        match (&mapped.column, &mapped.join, &mapped.constant) {
+            (Some(column), None, None) => {
+                self.column(column, headers, path("column")).map(From::Column)
+            }
+            (None, Some(join), None) => {
+                if !(2..=MAX_JOINED).contains(&join.columns.len()) {
+                    let message = format!("expected 2 to {MAX_JOINED} columns to join");
+                    self.fault(path("join"), "invalid", message);
+                    return None;
+                }
+                let mut columns = Vec::with_capacity(join.columns.len());
+                for (at, column) in join.columns.iter().enumerate() {
+                    let place = path(&format!("join.columns[{at}]"));
+                    columns.push(self.column(column, headers, place)?);
+                }
+                Some(From::Columns { columns, with: join.with.clone() })
+            }
+            (None, None, Some(text)) => Some(From::Constant(text.clone())),
+            _ => {
+                let message = "expected exactly one of column, join and constant";
+                self.fault(path("column"), "invalid", message);
+                None
+            }
+        }
+    }
+
+    /// The value's way from the file; `kind` is that of the attribute or field it goes to.
+    fn cell(
+        &mut self,
+        mapped: &MappedColumn,
+        headers: &[String],
+        kind: Option<&Kind>,
+        path: Path<'_>,
+    ) -> Option<Cell> {
+        let from = self.source(mapped, headers, path);
+        let names_rows = kind.is_none() && mapped.to != CONSENT;
+        if names_rows && matches!(from, Some(From::Constant(_))) {
+            let message = "with a constant here every row would be about the same one";
+            self.fault(path("constant"), "invalid", message);
+        }
+        let steps = match Steps::new(&mapped.transforms) {
+            Ok(steps) => steps,
+            Err((at, message)) => {
+                self.fault(path(&format!("transforms[{at}]")), "invalid_transform", message);
+                return None;
+            }
+        };
+        if steps.gives_list && kind.is_none_or(|kind| *kind != Kind::List) {
+            let message = "only a list takes all the parts; say which part";
+            self.fault(path("transforms"), "invalid_transform", message);
+        }
+        if mapped.decimal.is_some() && !kind.is_some_and(is_number) {
+            let message = format!("{} is no number, so it has no decimal mark", mapped.to);
+            self.fault(path("decimal"), "invalid", message);
+        }
+        if mapped.date.is_some() && !kind.is_some_and(is_date) {
+            let message = format!("{} is no date or time", mapped.to);
+            self.fault(path("date"), "invalid", message);
+        }
+        let list = kind == Some(&Kind::List);
+        Some(Cell { from: from?, steps, decimal: mapped.decimal, date: mapped.date, list })
+    }
+
+    /// An attribute or field that is there, or is to be made; gives its kind.
     fn attribute(
         &mut self,
-        mapped: &super::mapping::MappedColumn,
+        mapped: &MappedColumn,
         schema: &Schema,
         table: Option<&Table>,
-        path: &dyn Fn(&str) -> String,
-    ) {
+        path: Path<'_>,
+    ) -> Option<Kind> {
         let known = match table {
             None => schema.attribute(&mapped.to),
             Some(table) => table.field(&mapped.to),
         };
         let word = if table.is_some() { "field" } else { "attribute" };
-        self.attributes.push(mapped.to.clone());
         let kind = mapped.create.as_ref().map(super::mapping::NewKind::kind);
         match (known, kind) {
-            (_, Some(Err(message))) => self.fault(path("create"), "invalid_kind", message),
+            (known, Some(Err(message))) => {
+                self.fault(path("create"), "invalid_kind", message);
+                known.map(|known| known.kind.clone())
+            }
             (Some(known), Some(Ok(kind))) if known.kind != kind => {
                 let there = known.kind.name();
                 let message = format!("{word} {} exists and is of kind {there}", mapped.to);
                 self.fault(path("create"), "exists", message);
+                Some(known.kind.clone())
             }
-            (Some(_), _) => {}
+            (Some(known), _) => Some(known.kind.clone()),
             (None, Some(Ok(kind))) => {
                 match tidings_domain::schema::checked_attribute_name(&mapped.to) {
-                    Ok(_) => self.create.push((mapped.to.clone(), kind)),
+                    Ok(_) if self.create.iter().any(|(name, _)| *name == mapped.to) => {}
+                    Ok(_) => self.create.push((mapped.to.clone(), kind.clone())),
                     Err(message) => self.fault(path("to"), "invalid_name", message),
                 }
+                Some(kind)
             }
             (None, None) => {
                 let message =
                     format!("unknown {word} {}; add it to the schema or create it", mapped.to);
                 self.fault(path("to"), unknown_code(word), message);
+                // One fault is enough, so any form and any transform goes with it.
+                None
             }
         }
     }
 
     /// The columns of attributes or fields in the order of the mapping.
-    fn fields(&self) -> Vec<(usize, String)> {
+    fn fields(&self) -> Vec<(Cell, String)> {
         let placed = self.attributes.iter();
-        placed.filter_map(|name| Some((*self.places.get(name)?, name.clone()))).collect()
+        placed.filter_map(|name| Some((self.places.get(name)?.clone(), name.clone()))).collect()
     }
 
     fn customers(&mut self, mapping: &Mapping) -> Option<Target> {
-        let place = |name: &str| self.places.get(name).copied();
+        let place = |name: &str| self.places.get(name).cloned();
         let id = place("id");
         let names = IDENTITIES.map(|kind| place(kind.name()));
         let match_by = match mapping.match_by.as_deref() {
@@ -323,8 +457,8 @@ impl Checked {
     }
 
     fn records(&mut self, mapping: &Mapping, table: &Table) -> Option<Target> {
-        let place = |name: &str| self.places.get(name).copied();
-        let mut owners: Vec<(OwnerName, usize)> =
+        let place = |name: &str| self.places.get(name).cloned();
+        let mut owners: Vec<(OwnerName, Cell)> =
             place("customer.id").map(|at| (OwnerName::Id, at)).into_iter().collect();
         owners.extend(IDENTITIES.into_iter().filter_map(|kind| {
             let at = place(&format!("customer.{}", kind.name()))?;
@@ -358,18 +492,18 @@ impl Checked {
     /// The header behind each path that a refusal may carry.
     fn paths(&self, headers: &[String], is_table: bool) -> Vec<(String, String)> {
         let prefix = if is_table { "fields." } else { "attributes." };
-        let named = self.places.iter().map(|(target, index)| {
+        let named = self.places.iter().map(|(target, cell)| {
             let path = match self.attributes.contains(target) {
                 true => format!("{prefix}{target}"),
                 false => target.clone(),
             };
-            (path, column_name(headers, *index))
+            (path, cell.column_name(headers))
         });
         let mut paths: Vec<(String, String)> = named.collect();
         // The store speaks of the owner as a whole.
         let owner = self.places.iter().find(|(target, _)| target.starts_with("customer."));
-        if let Some((_, index)) = owner {
-            paths.push(("customer".to_owned(), column_name(headers, *index)));
+        if let Some((_, cell)) = owner {
+            paths.push(("customer".to_owned(), cell.column_name(headers)));
         }
         paths
     }

@@ -10,12 +10,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tidings_domain::ImportId;
+use tidings_domain::schema::Schema;
 use tidings_store::Error as StoreError;
 use tidings_store::imports::{Advance, Chunk};
 use tidings_store::jobs::{Job, Next};
 use tokio::sync::{mpsc, watch};
 
-use self::reading::{Ended, Reading};
+pub(super) use self::reading::Ended;
+use self::reading::Reading;
 use super::plan::Plan;
 use super::{Import, upload};
 use crate::jobs::{is_fenced, lost_lease, note_fenced};
@@ -102,15 +104,35 @@ async fn advance_to_end(
         }
         Err(error) => return Err(error),
     };
+    let from = import.row.position.clone();
+    let (rows, chunks) = read_chunks(ctx, &import, plan, schema, from);
+    let embedded = ctx.workspace.is_embedded();
+    let writing = Writing { ctx, job, id, rows: embedded.then_some(rows) };
+    write_all(writing, chunks, stop).await
+}
+
+/// Chunks of a file as they are read.
+pub(super) type Chunks = mpsc::Receiver<Result<Chunk, Ended>>;
+
+/// Reads a file on a thread of its own, from a position, or from its beginning where that is empty.
+/// Gives the number of rows of the chunks to come, which may be changed, and the chunks.
+pub(super) fn read_chunks(
+    ctx: &Ctx,
+    import: &Import,
+    plan: Plan,
+    schema: Arc<Schema>,
+    from: String,
+) -> (Arc<AtomicUsize>, Chunks) {
     let embedded = ctx.workspace.is_embedded();
     let rows = Arc::new(AtomicUsize::new(if embedded { EMBEDDED_ROWS } else { SERVER_ROWS }));
     let (hand_over, chunks) = mpsc::channel(AHEAD);
     let reading = Reading {
-        path: upload::path_of(&ctx.hub, id),
+        path: upload::path_of(&ctx.hub, import),
         layout: import.layout,
-        headers,
+        kind: import.source.kind,
+        headers: import.headers(),
         bytes_total: import.row.bytes_total,
-        from: import.row.position.clone(),
+        from,
         plan,
         schema,
         rows: rows.clone(),
@@ -119,8 +141,7 @@ async fn advance_to_end(
     };
     // It ends by itself when nobody takes its chunks any more.
     tokio::task::spawn_blocking(move || reading.run());
-    let writing = Writing { ctx, job, id, rows: embedded.then_some(rows) };
-    write_all(writing, chunks, stop).await
+    (rows, chunks)
 }
 
 /// What the writing of every chunk needs.
@@ -136,7 +157,7 @@ struct Writing<'a> {
 /// already waits for its turn while one is written.
 async fn write_all(
     writing: Writing<'_>,
-    mut chunks: mpsc::Receiver<Result<Chunk, Ended>>,
+    mut chunks: Chunks,
     stop: &watch::Receiver<bool>,
 ) -> Result<Run> {
     let at_once = if writing.rows.is_some() { QUEUED } else { 1 };
@@ -244,7 +265,7 @@ async fn note_trouble(ctx: &Ctx, job: &Job, id: ImportId, error: &StoreError) {
     }
 }
 
-async fn fenced<T>(ctx: &Ctx, job: &Job, result: Result<T, StoreError>) -> Result<T> {
+pub(super) async fn fenced<T>(ctx: &Ctx, job: &Job, result: Result<T, StoreError>) -> Result<T> {
     if is_fenced(&result) {
         note_fenced(ctx, job).await;
         return Err(lost_lease());
