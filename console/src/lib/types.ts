@@ -52,7 +52,7 @@ export interface CustomerSummary {
 
 export interface Consent { channel: string; topic: string | null; state: 'granted' | 'withdrawn'; at: string; source: string | null; via: string; text_version: number | null }
 
-export interface ConsentEntry { id: string; at: string; channel: string; topic: string; state: 'granted' | 'withdrawn' | 'lifted'; source: string; via: string; text_version: number | null; ip: string | null; user_agent: string | null }
+export interface ConsentEntry { id: string; at: string; channel: string; topic: string; state: 'granted' | 'withdrawn' | 'lifted' | 'undone'; source: string; via: string; text_version: number | null; ip: string | null; user_agent: string | null }
 
 export interface TopicText { title: string; text: string }
 
@@ -130,9 +130,15 @@ export interface ColumnMapping {
   create?: NewAttribute
 }
 
-export type ImportMode = 'upsert' | 'update' | 'add'
+export type ImportMode = 'upsert' | 'update' | 'add' | 'replace'
 
 export interface ImportMapping { columns: ColumnMapping[]; mode: ImportMode; match?: string | null }
+
+/** A mapping kept under a name. */
+export interface KeptMapping { id: string; name: string; table: string | null; headers: string[]; mapping: ImportMapping; created_at: string; updated_at: string; used_at: string }
+
+/** A row as it is read, and what each target of a mapping gets of it. */
+export interface PreviewRow { row: number; line: number; cells: string[]; becomes: Record<string, string | null>; fault: string | null }
 
 /** What a draft's rows would do, tried without keeping anything of it. */
 export interface Trial {
@@ -163,6 +169,7 @@ export interface Import {
   mapping: ImportMapping | null
   kind: 'csv' | 'json_lines' | 'workbook'
   mapped_as: number | null
+  mapped_by: string | null
   trial: Trial | null
   undo: Undo | null
   undoable_until: string | null

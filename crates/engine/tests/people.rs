@@ -38,7 +38,7 @@ fn hub(store: Store, folder: &tempfile::TempDir, master_key: [u8; 32], clock: &C
 impl Office {
     async fn on(engine: Engine) -> Office {
         let folder = tempfile::tempdir().unwrap();
-        let home = home(engine, &folder).await;
+        let home = home(engine, folder.path()).await;
         let store = Store::open(&home).await.unwrap();
         store.create_workspace("Test", "UTC", false).await.unwrap();
         let clock = Clock::fixed(NOW);
@@ -220,7 +220,7 @@ async fn the_log_comes_through_backup_and_restore() {
         let archive = office.folder.path().join("all.tidings");
         tidings_store::archive::backup(&office.hub.store, &archive, None, |_| {}).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let target = home(to, &folder).await;
+        let target = home(to, folder.path()).await;
         let how = tidings_store::archive::Restoring::default();
         tidings_store::archive::restore(&target, &archive, how, |_| {}).await.unwrap();
         for (key, whole) in [([7; 32], true), ([8; 32], false)] {

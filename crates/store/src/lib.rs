@@ -21,6 +21,7 @@ mod guard;
 mod hex;
 pub mod idempotency;
 pub mod images;
+pub mod import_mappings;
 pub mod imports;
 pub mod jobs;
 pub mod mailbox;

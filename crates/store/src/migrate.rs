@@ -72,6 +72,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0009_undo.sql"),
         postgres: include_str!("migrations/postgres/0009_undo.sql"),
     },
+    Migration {
+        number: 10,
+        name: "import_mappings",
+        sqlite: include_str!("migrations/sqlite/0010_import_mappings.sql"),
+        postgres: include_str!("migrations/postgres/0010_import_mappings.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[

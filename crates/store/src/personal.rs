@@ -128,7 +128,7 @@ async fn names(tx: &mut Tx, id: CustomerId) -> Result<Vec<Identity>> {
 }
 
 /// The tables with rows of customers, which say whose they are in `customer_id`.
-async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
+pub(crate) async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
     let mut owned = Vec::new();
     for table in tables(tx).await? {
         if columns(tx, &table).await?.iter().any(|one| one.name == "customer_id") {
@@ -136,6 +136,18 @@ async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
         }
     }
     Ok(owned)
+}
+
+/// Which rows of a table are a customer's; the parameters are their bucket and their id.
+fn theirs(table: &str) -> &'static str {
+    match table {
+        // Its key starts with the import, so that every import is looked up by its own.
+        "import_journal" => {
+            " where import_number in (select number from {s}imports)
+               and bucket = ?1 and customer_id = ?2"
+        }
+        _ => " where bucket = ?1 and customer_id = ?2",
+    }
 }
 
 /// The key of the keyed hashes, made when the first person is erased.
@@ -197,7 +209,7 @@ pub(crate) async fn refuse_erased(
 
 /// Where the texts of others may name somebody: rows that were refused, samples of a file, kept
 /// answers. What names them is blanked, on SQLite and on PostgreSQL.
-const MENTIONS: [[&str; 2]; 3] = [
+const MENTIONS: [[&str; 2]; 5] = [
     [
         "update {s}import_refusals set raw = ?2, message = 'erased'
          where instr(lower(cast(raw as text)), ?1) > 0 or instr(lower(message), ?1) > 0",
@@ -208,6 +220,17 @@ const MENTIONS: [[&str; 2]; 3] = [
     [
         "update {s}imports set columns = '[]' where instr(lower(columns), ?1) > 0",
         "update {s}imports set columns = '[]' where position(?1::text in lower(columns)) > 0",
+    ],
+    // A mapping holds texts of its own: constants, and what lookups look for.
+    [
+        "update {s}imports set mapping = '{}'
+         where state not in ('queued', 'running') and instr(lower(mapping), ?1) > 0",
+        "update {s}imports set mapping = '{}'
+         where state not in ('queued', 'running') and position(?1::text in lower(mapping)) > 0",
+    ],
+    [
+        "delete from {s}import_mappings where instr(lower(mapping), ?1) > 0",
+        "delete from {s}import_mappings where position(?1::text in lower(mapping)) > 0",
     ],
     [
         "delete from {s}idempotency where instr(lower(answer), ?1) > 0",
@@ -258,8 +281,7 @@ impl Workspace {
                 let mut all = BTreeMap::new();
                 for table in owned(tx).await? {
                     let columns = columns(tx, &table).await?;
-                    let theirs = " where bucket = ?1 and customer_id = ?2";
-                    let text = select(&table, &columns, theirs);
+                    let text = select(&table, &columns, theirs(&table));
                     let mut rows = Vec::new();
                     for row in tx.query_text(&text, crate::params![bucket_of(id), id]).await? {
                         let mut object = Map::new();
@@ -302,10 +324,7 @@ impl Workspace {
                 }
                 let whose = crate::params![bucket_of(id), id];
                 for table in owned(tx).await?.iter().filter(|table| *table != "deliveries") {
-                    let text = format!(
-                        "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
-                        quoted(table)
-                    );
+                    let text = format!("delete from {{s}}{}{}", quoted(table), theirs(table));
                     tx.execute_text(&text, whose).await?;
                 }
                 tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(id), id, at]).await?;

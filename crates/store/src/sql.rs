@@ -132,6 +132,7 @@ id_params!(
     CampaignId,
     DeliveryId,
     ImportId,
+    ImportMappingId,
     JobId,
     NodeId,
     UserId,

@@ -1,5 +1,7 @@
 //! `/v1/imports`: files that become customers or records.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
@@ -8,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use tidings_domain::{ImportId, Timestamp};
+use tidings_engine::imports::named;
 use tidings_engine::imports::trial::{self, TrialState, Verdict};
 use tidings_engine::imports::undo::{self, UndoState};
 use tidings_engine::imports::{
@@ -43,6 +46,8 @@ pub struct Import {
     pub mapping: Mapping,
     /// The number of the earlier import with the same columns that the mapping was taken from.
     pub mapped_as: Option<i64>,
+    /// The name of the kept mapping that the mapping was taken from.
+    pub mapped_by: Option<String>,
     /// What a trial of the draft has found out so far.
     pub trial: Option<Trial>,
     /// How undoing it stands; null where nobody has undone it.
@@ -235,7 +240,8 @@ pub struct SuggestionShape {
 #[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
 pub struct MappingShape {
     columns: Vec<MappedColumnShape>,
-    /// `upsert` (or `both`), `update` to refuse who is not known, `add` to refuse who is.
+    /// `upsert` (or `both`), `update` to refuse who is not known, `add` to refuse who is, `replace`
+    /// to add and update and to empty what the file has no value for.
     mode: Option<String>,
     /// The identity that alone names the customer: `external_id`, `email` or `phone`.
     r#match: Option<String>,
@@ -296,7 +302,32 @@ pub struct NewKindShape {
 pub struct ImportChange {
     #[schema(value_type = Option<MappingShape>)]
     pub mapping: Option<Mapping>,
+    /// The name of a kept mapping, in place of a mapping.
+    pub mapping_name: Option<String>,
     pub layout: Option<LayoutChange>,
+}
+
+/// A mapping to look through.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewInput {
+    /// The draft's own unless given.
+    #[schema(value_type = Option<MappingShape>)]
+    pub mapping: Option<Mapping>,
+}
+
+/// A row as it is read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PreviewRow {
+    /// From 1, without the header.
+    pub row: u64,
+    pub line: u64,
+    /// As they stand in the file, each cut to 200 characters.
+    pub cells: Vec<String>,
+    /// What each target of the mapping gets; null where the row has nothing for it.
+    pub becomes: BTreeMap<String, Option<String>>,
+    /// Why the row cannot be read, or a transform refuses it.
+    pub fault: Option<String>,
 }
 
 /// How the file is written, where it was found out wrongly. What is not said stays.
@@ -355,9 +386,13 @@ pub struct UploadQuery {
     /// Start at once with the suggested mapping.
     #[serde(default)]
     pub start: bool,
-    /// `upsert` (or `both`), `update` to refuse who is not known, `add` to refuse who is.
+    /// `upsert` (or `both`), `update` to refuse who is not known, `add` to refuse who is, `replace`
+    /// to add and update and to empty what the file has no value for.
     #[param(value_type = Option<String>)]
     pub mode: Option<ImportMode>,
+    /// The name of a kept mapping. Without one, a file with the columns of a kept mapping or of an
+    /// earlier import is mapped as there.
+    pub mapping_name: Option<String>,
     /// `utf-8`, `utf-16le`, `utf-16be`, `windows-1252` or `iso-8859-1`; found out unless given.
     pub encoding: Option<String>,
     /// One character, or `tab`, `comma`, `semicolon`, `pipe`, `space`; found out unless given.
@@ -407,6 +442,7 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
         },
         kind: stored.source.kind.name(),
         mapped_as: stored.source.mapped_as,
+        mapped_by: stored.source.mapped_by,
         packing: stored.source.packing.map(imports::Packing::name),
         layout: Layout {
             encoding: layout.encoding.name(),
@@ -453,7 +489,7 @@ pub async fn upload(
         quote: query.quote,
         header: query.header,
     };
-    let upload = Upload { filename, table: query.table, adjust: written.adjust("")? };
+    let upload = Upload { filename, table: query.table, adjust: written.adjust("")?, mapping: query.mapping_name };
     let mut stored = imports::create(&call.ctx, upload, std::pin::pin!(body)).await?;
     if let Some(mode) = query.mode.filter(|mode| *mode != stored.mapping.mode) {
         let mapping = Mapping { mode, ..stored.mapping.clone() };
@@ -502,11 +538,38 @@ pub async fn change(
     if let Some(layout) = &body.layout {
         imports::set_layout(&call.ctx, id, layout.adjust("layout.")?).await?;
     }
-    let changed = match &body.mapping {
-        Some(mapping) => imports::set_mapping(&call.ctx, id, mapping).await?,
-        None => imports::get(&call.ctx, id).await?,
+    let changed = match (&body.mapping, &body.mapping_name) {
+        (Some(mapping), None) => imports::set_mapping(&call.ctx, id, mapping).await?,
+        (None, Some(name)) => named::take(&call.ctx, id, name).await?,
+        (None, None) => imports::get(&call.ctx, id).await?,
+        (Some(_), Some(_)) => {
+            let message = "expected either a mapping or the name of one";
+            return Err(Error::invalid("mapping_name", message).into());
+        }
     };
     Ok(Json(import(changed, call.ctx.now())))
+}
+
+/// The first rows of a draft as they are read, and what the mapping makes of them.
+#[utoipa::path(post, path = "/v1/imports/{id}/preview", tag = "Imports",
+    request_body = PreviewInput,
+    security(("token" = ["imports"]), ("session" = ["editor"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = List<PreviewRow>)))]
+pub async fn preview(
+    call: Call<WriteImports>,
+    Path(id): Path<Uuid>,
+    Input(body): Input<PreviewInput>,
+) -> Result<Json<List<PreviewRow>>> {
+    let rows = imports::preview(&call.ctx, ImportId(id), body.mapping.as_ref()).await?;
+    let rows = rows.into_iter().map(|one| PreviewRow {
+        row: one.row,
+        line: one.line,
+        cells: one.cells,
+        becomes: one.becomes,
+        fault: one.fault,
+    });
+    Ok(Json(List::whole(rows.collect())))
 }
 
 /// Try a draft: what would become of each row, with nothing of it kept. An earlier trial is forgotten.

@@ -17,6 +17,7 @@ mod forms;
 mod groups;
 mod idempotency;
 mod images;
+mod import_mappings;
 mod imports;
 mod input;
 mod mailbox;
@@ -99,6 +100,7 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(tables::upsert_records).layer(many()))
         .routes(routes!(imports::list, imports::upload))
         .routes(routes!(imports::show, imports::change))
+        .routes(routes!(imports::preview))
         .routes(routes!(imports::attempt))
         .routes(routes!(imports::verdicts))
         .routes(routes!(imports::revert))
@@ -107,6 +109,8 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(imports::cancel))
         .routes(routes!(imports::refusals))
         .routes(routes!(imports::errors))
+        .routes(routes!(import_mappings::list, import_mappings::create))
+        .routes(routes!(import_mappings::change, import_mappings::remove))
         .routes(routes!(segments::list, segments::create))
         .routes(routes!(segments::count))
         .routes(routes!(segments::fields))

@@ -123,16 +123,20 @@ pub enum ImportMode {
     /// Add only: who is known is refused.
     #[serde(alias = "create")]
     Add,
+    /// Add and update, and what the file has no value for is emptied.
+    Replace,
 }
 
 impl ImportMode {
-    pub const ALL: [ImportMode; 3] = [ImportMode::Upsert, ImportMode::Update, ImportMode::Add];
+    pub const ALL: [ImportMode; 4] =
+        [ImportMode::Upsert, ImportMode::Update, ImportMode::Add, ImportMode::Replace];
 
     pub fn name(self) -> &'static str {
         match self {
             ImportMode::Upsert => "upsert",
             ImportMode::Update => "update",
             ImportMode::Add => "add",
+            ImportMode::Replace => "replace",
         }
     }
 }
@@ -140,7 +144,7 @@ impl ImportMode {
 impl From<ImportMode> for Mode {
     fn from(mode: ImportMode) -> Mode {
         match mode {
-            ImportMode::Upsert => Mode::Upsert,
+            ImportMode::Upsert | ImportMode::Replace => Mode::Upsert,
             ImportMode::Update => Mode::Update,
             ImportMode::Add => Mode::Create,
         }

@@ -10,7 +10,9 @@ mod errors;
 mod here;
 mod json_lines;
 mod mapping;
+pub mod named;
 mod plan;
+mod preview;
 mod run;
 mod transform;
 pub mod trial;
@@ -28,11 +30,12 @@ pub use errors::error_file;
 pub use here::{run_here, try_here};
 pub use mapping::{ColumnName, ImportMode, Join, MappedColumn, Mapping, NewKind, Suggestion};
 pub use plan::{Plan, column_name};
+pub use preview::{PreviewRow, preview};
 pub use run::run;
 pub use tidings_delimited::{Adjust, DateOrder, DecimalMark, Encoding, LineEnding};
 pub use transform::{Lookup, Otherwise, Pattern, Split, Transform};
 pub use unpack::{FileKind, Packing, Source};
-pub(crate) use upload::path_of;
+pub(crate) use upload::{files_of, remove_files};
 pub use upload::{MAX_UPLOAD_BYTES, Upload, create, read_file, set_layout};
 
 use crate::{Ctx, Error, Fault, Hub, Result};
@@ -144,6 +147,9 @@ pub async fn start(ctx: &Ctx, id: ImportId) -> Result<Import> {
         }
     }
     let started = ctx.workspace.start_import(id, json(&import.mapping)?, ctx.now()).await?;
+    if let Some(name) = import.source.mapped_by {
+        ctx.workspace.use_import_mapping(name, ctx.now()).await?;
+    }
     ctx.wake();
     Import::new(started)
 }

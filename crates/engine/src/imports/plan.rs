@@ -14,7 +14,7 @@ use tidings_domain::schema::{Owner, Schema, Table};
 use tidings_domain::value::{Kind, Value};
 
 use super::cell::{Cell, From};
-use super::mapping::{ColumnName, MappedColumn, Mapping, is_date, is_number};
+use super::mapping::{ColumnName, ImportMode, MappedColumn, Mapping, is_date, is_number};
 use super::transform::Steps;
 use crate::{Error, Fault, Result};
 
@@ -23,6 +23,8 @@ use crate::{Error, Fault, Result};
 pub struct Plan {
     target: Target,
     mode: Mode,
+    /// Whether attributes and fields that the file has no value for are emptied.
+    empties: bool,
     /// Attributes or fields to make before the first row.
     pub create: Vec<(String, Kind)>,
     /// What a refusal's path is called in the file.
@@ -120,6 +122,7 @@ impl Plan {
                 paths: Arc::new(checked.paths(headers, table.is_some())),
                 target,
                 mode: mapping.mode.into(),
+                empties: mapping.mode == ImportMode::Replace,
                 create: checked.create,
                 unmade: Vec::new(),
             }),
@@ -176,7 +179,9 @@ impl Plan {
         let values = |columns: &[(Cell, String)]| {
             let mut given = Vec::with_capacity(columns.len());
             for (cell, name) in columns {
-                if let Some(change) = cell.change(row, &|| self.field_path(name))? {
+                let change = cell.change(row, &|| self.field_path(name))?;
+                let change = change.or_else(|| self.empties.then_some(FieldChange::Clear));
+                if let Some(change) = change {
                     given.push((name.clone(), change));
                 }
             }
@@ -217,6 +222,39 @@ impl Plan {
                 }))
             }
         }
+    }
+}
+
+impl Plan {
+    /// What each target gets of a row, as text.
+    pub fn shown(&self, row: &Row<'_>) -> Vec<(String, Result<Option<String>, Refusal>)> {
+        let mut cells: Vec<(String, &Cell)> = Vec::new();
+        match &self.target {
+            Target::Customers { id, names, attributes, consent, .. } => {
+                let own = ["id", "external_id", "email", "phone", CONSENT];
+                let given = [id, &names[0], &names[1], &names[2], consent];
+                for (name, cell) in own.into_iter().zip(given) {
+                    cells.extend(cell.as_ref().map(|cell| (name.to_owned(), cell)));
+                }
+                cells.extend(attributes.iter().map(|(cell, name)| (name.clone(), cell)));
+            }
+            Target::Records { key, owners, fields, .. } => {
+                cells.push(("key".to_owned(), key));
+                for (owner, cell) in owners {
+                    let name = match owner {
+                        OwnerName::Id => "customer.id".to_owned(),
+                        OwnerName::Identity(kind) => format!("customer.{}", kind.name()),
+                    };
+                    cells.push((name, cell));
+                }
+                cells.extend(fields.iter().map(|(cell, name)| (name.clone(), cell)));
+            }
+        }
+        let shown = cells.into_iter().map(|(name, cell)| {
+            let text = cell.text(row, &|| name.clone()).map(|text| text.map(Cow::into_owned));
+            (name, text)
+        });
+        shown.collect()
     }
 }
 

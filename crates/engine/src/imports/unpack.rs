@@ -22,8 +22,11 @@ use crate::{Error, Result};
 const RATIO: u64 = 100;
 const FREE_BYTES: u64 = 50 << 20;
 
+/// How Microsoft's compound files begin: old workbooks, and new ones that are encrypted.
+const OLE: &[u8] = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1";
+
 /// What an upload is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     #[serde(default)]
     pub kind: FileKind,
@@ -32,6 +35,9 @@ pub struct Source {
     /// The number of the earlier import that its mapping was taken from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapped_as: Option<i64>,
+    /// The name of the kept mapping that its mapping was taken from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapped_by: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +108,12 @@ pub fn unpack(from: &Path, unpacked: &Path) -> Result<Source> {
         let message = "the archive holds another archive: unpack it and send the file itself";
         return Err(invalid_file("nested_archive", message));
     }
-    Ok(Source { kind: kind_of(inner)?, packing, mapped_as: None })
+    if head(inner)?.starts_with(OLE) {
+        let message = "this is a workbook with a password, or of an old Excel (.xls): save it as \
+                       .xlsx without a password and send that";
+        return Err(invalid_file("unreadable_workbook", message));
+    }
+    Ok(Source { kind: kind_of(inner)?, packing, ..Source::default() })
 }
 
 fn head(path: &Path) -> Result<Vec<u8>> {

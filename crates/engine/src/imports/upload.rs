@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::mapping::{Mapping, Sampled, Suggestion, suggest, suggested_mapping};
 use super::unpack::{self, FileKind, Source};
-use super::{Column, Import, Plan, folder, invalid_file, json};
+use super::{Column, Import, Plan, folder, invalid_file, json, named};
 use crate::{Ctx, Error, Fault, Hub, Result};
 
 /// The largest file that is taken.
@@ -37,6 +37,8 @@ pub struct Upload {
     pub table: Option<String>,
     /// How the file is written, where the sender knows.
     pub adjust: Adjust,
+    /// The name of a kept mapping; without one it is looked for.
+    pub mapping: Option<String>,
 }
 
 /// Keeps a file and makes an import of it, with a suggested mapping. A file that cannot be read at
@@ -58,25 +60,62 @@ pub async fn create(
     crate::audit::about(id);
     let kept = keep(&folder(&ctx.hub), id, body).await?;
     let looked = look_at(&ctx.hub, id, upload.adjust).await?;
-    let mut shape = looked.shape(&schema, table.as_deref());
-    let mut looked = looked;
-    if let Some((number, mapping)) = remembered(ctx, &looked.headers, &schema, &upload).await? {
-        looked.source.mapped_as = Some(number);
-        shape.mapping = mapping;
-    }
+    let shape = looked.shape(&schema, table.as_deref());
+    let known = known(ctx, &looked.headers, &schema, &upload).await?;
+    let source = Source { mapped_by: known.by, mapped_as: known.like, ..looked.source };
+    let mapping = known.mapping.unwrap_or(shape.mapping);
     let new = NewImport {
         id,
         filename: plain_filename(&upload.filename),
         table: upload.table,
-        layout: looked.stored()?,
+        layout: stored(&looked.layout, &source)?,
         columns: json(&shape.columns)?,
-        mapping: json(&shape.mapping)?,
+        mapping: json(&mapping)?,
         bytes_total: looked.bytes,
         at: ctx.now(),
     };
     let row = ctx.workspace.add_import(new).await?;
     kept.stays();
     Import::new(row)
+}
+
+/// A mapping that is known for a file, and where it is from.
+#[derive(Default)]
+struct Known {
+    mapping: Option<Mapping>,
+    /// The name that it is kept under.
+    by: Option<String>,
+    /// The number of an earlier import.
+    like: Option<i64>,
+}
+
+/// The mapping that the sender names; else the kept one for the same columns; else that of the
+/// latest import that ended well and had them.
+async fn known(ctx: &Ctx, headers: &[String], schema: &Schema, upload: &Upload) -> Result<Known> {
+    let table = upload.table.as_deref();
+    if let Some(name) = &upload.mapping {
+        let mapping = named::fitting(ctx, name, headers, schema, table).await?;
+        return Ok(Known { mapping: Some(mapping), by: Some(name.clone()), like: None });
+    }
+    if let Some((name, mapping)) = named::default_for(ctx, headers, schema, table).await? {
+        return Ok(Known { mapping: Some(mapping), by: Some(name), like: None });
+    }
+    Ok(match remembered(ctx, headers, schema, upload).await? {
+        Some((number, mapping)) => Known { mapping: Some(mapping), by: None, like: Some(number) },
+        None => Known::default(),
+    })
+}
+
+/// Layout and source as an import keeps them.
+pub(super) fn stored(layout: &Layout, source: &Source) -> Result<String> {
+    #[derive(serde::Serialize)]
+    struct Stored<'a> {
+        #[serde(flatten)]
+        layout: &'a Layout,
+        #[serde(flatten)]
+        source: &'a Source,
+    }
+    json(&Stored { layout, source })
 }
 
 /// Earlier imports among which one with the same columns is looked for.
@@ -138,7 +177,7 @@ pub async fn set_layout(ctx: &Ctx, id: ImportId, adjust: Adjust) -> Result<Impor
         false => shape.mapping,
     };
     let set = NewLayout {
-        layout: looked.stored()?,
+        layout: stored(&looked.layout, &looked.source)?,
         columns: json(&shape.columns)?,
         mapping: json(&mapping)?,
         bytes_total: looked.bytes,
@@ -146,16 +185,30 @@ pub async fn set_layout(ctx: &Ctx, id: ImportId, adjust: Adjust) -> Result<Impor
     Import::new(ctx.workspace.set_import_layout(id, set).await?)
 }
 
-/// Forgets the uploaded file; one that is gone already is as good.
-pub async fn remove(hub: &Hub, id: ImportId) {
+/// Everything that may lie on disk of an import: the file as it came, what was made of it, and the
+/// verdicts of a trial.
+pub fn files_of(hub: &Hub, id: ImportId) -> [PathBuf; 5] {
+    let text = text_path(hub, id);
+    let part = text.with_extension("part");
     let verdicts = super::trial::verdicts_path(hub, id);
-    for path in [upload_path(hub, id), unpacked_path(hub, id), text_path(hub, id), verdicts] {
+    [upload_path(hub, id), unpacked_path(hub, id), text, part, verdicts]
+}
+
+/// Forgets the files of an import; those that are gone already are as good.
+pub async fn remove_files(hub: &Hub, id: ImportId) -> io::Result<()> {
+    for path in files_of(hub, id) {
         match tokio::fs::remove_file(&path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, import = %id, "remove upload");
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Forgets the files of an import whose work is done; where that fails, the log says so.
+pub async fn remove(hub: &Hub, id: ImportId) {
+    if let Err(error) = remove_files(hub, id).await {
+        tracing::warn!(%error, import = %id, "remove upload");
     }
 }
 
@@ -371,18 +424,6 @@ struct Shape {
 }
 
 impl Looked {
-    /// Layout and source as an import keeps them.
-    fn stored(&self) -> Result<String> {
-        #[derive(serde::Serialize)]
-        struct Stored<'a> {
-            #[serde(flatten)]
-            layout: &'a Layout,
-            #[serde(flatten)]
-            source: &'a Source,
-        }
-        json(&Stored { layout: &self.layout, source: &self.source })
-    }
-
     fn shape(&self, schema: &Schema, table: Option<&Table>) -> Shape {
         let forms = detect_forms(&self.values, self.layout.delimiter);
         let named = self.headers.iter().zip(&self.values).zip(forms);

@@ -22,6 +22,7 @@ on_both_engines!(
     values_change_on_their_way,
     transforms_are_checked_before_anything_is_made,
     add_mode_refuses_who_is_known,
+    the_first_rows_are_shown_as_they_are_read,
 );
 
 const PEOPLE: &str = "Kundennr;Vorname;Ort\r\n1;Zoë;Köln\r\n2;Jürgen;Łódź €\r\nx\r\n";
@@ -226,4 +227,27 @@ async fn add_mode_refuses_who_is_known(test: TestHub) {
     let import = imported_by(&test, file, mapping).await;
     assert_eq!(outcome(&import), (1, 0, 0, 1));
     assert_eq!(refused(&test, &import).await, [(1, String::new(), "exists".to_owned())]);
+}
+
+async fn the_first_rows_are_shown_as_they_are_read(test: TestHub) {
+    let file = "mail;name\nANN@example.com;ann  berg\nBO@example.com;\ntoo;many;cells\n";
+    let import = upload(&test.ctx, file).await.unwrap();
+    let mapping = serde_json::from_value(json!({"columns": [
+        {"column": "mail", "to": "email", "transforms": ["lower"]},
+        {"column": "name", "to": "name", "create": {"kind": "text"},
+         "transforms": [{"lookup": {"map": {"": "?"}, "otherwise": "refuse"}}]},
+    ]}))
+    .unwrap();
+    let rows = imports::preview(&test.ctx, import.row.id, Some(&mapping)).await.unwrap();
+    let shown: Vec<_> = rows.iter().map(|one| (one.row, one.cells.len())).collect();
+    assert_eq!(shown, [(1, 2), (2, 2), (3, 1)]);
+    assert_eq!(rows[0].becomes["email"].as_deref(), Some("ann@example.com"));
+    assert!(rows[0].fault.as_deref().is_some_and(|fault| fault.starts_with("name: ")), "{rows:?}");
+    assert!(rows[2].fault.is_some() && rows[2].becomes.is_empty(), "{rows:?}");
+    // Nothing is kept of the mapping, and an import that runs has no first rows any more.
+    let draft = imports::get(&test.ctx, import.row.id).await.unwrap();
+    assert_eq!(draft.mapping, import.mapping);
+    let done = finished(&test, &draft).await;
+    let late = imports::preview(&test.ctx, done.row.id, None).await.unwrap_err();
+    assert!(late.to_string().contains("only a draft"), "{late}");
 }

@@ -2,10 +2,13 @@
 
 use serde_json::{Value as Json, json};
 use tidings_domain::change::IdentityKind::{Email, ExternalId};
-use tidings_domain::change::{Change, CustomerRef, FieldChange, Identity, UpsertCustomer};
+use tidings_domain::change::{
+    Change, CustomerRef, FieldChange, Identity, RecordEvent, UpsertCustomer,
+};
+use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
-use tidings_engine::changes;
+use tidings_engine::{changes, consents, segments};
 use tidings_engine::imports::undo::{self, UndoState};
 use tidings_engine::imports::{self, Import, Upload};
 use tidings_testkit::hub::{START, TestHub};
@@ -24,6 +27,10 @@ on_both_engines!(
     an_undo_goes_on_after_a_crash,
     what_cannot_be_undone_is_refused,
     journals_are_forgotten_in_time,
+    memberships_follow_an_undo,
+    what_somebody_did_since_keeps_a_made_customer,
+    the_history_of_consents_tells_of_an_undo,
+    a_late_holder_of_an_undo_is_turned_away,
 );
 
 async fn undone(test: &TestHub, import: &Import) -> Import {
@@ -303,4 +310,106 @@ async fn journals_are_forgotten_in_time(test: TestHub) {
     hub.abort();
     assert_eq!(rows(&young).await, 1);
     assert!(customer(&test, Email, "ann@example.com").await.is_some());
+}
+
+async fn memberships_follow_an_undo(test: TestHub) {
+    imported(&test, "email,city\nann@example.com,Oslo\nbo@example.com,Bergen\n").await;
+    let rule = json!({"attribute": "city", "op": "eq", "value": "Bergen"});
+    let segment = segments::create(&test.ctx, "Bergen", &rule).await.unwrap();
+    test.run_due_jobs().await;
+    let members = async || {
+        let page = segments::customers(&test.ctx, segment, None, 100).await.unwrap();
+        let emails = page.items.into_iter().filter_map(|one| one.customer.email);
+        let mut emails: Vec<String> = emails.collect();
+        emails.sort();
+        emails
+    };
+    assert_eq!(members().await, ["bo@example.com"]);
+    test.clock.advance_ms(1_000);
+    // Entering a segment is an event of theirs; it follows from the import and goes with it.
+    let file = "email,city\nann@example.com,Bergen\nbo@example.com,Oslo\ncy@example.com,Bergen\n";
+    let import = imported(&test, file).await;
+    assert_eq!(members().await, ["ann@example.com", "cy@example.com"]);
+    test.clock.advance_ms(1_000);
+    assert_eq!(counts(&undone(&test, &import).await), (2, 1, 0));
+    assert_eq!(members().await, ["bo@example.com"]);
+    let today = segments::days(&test.ctx, segment, 1).await.unwrap();
+    assert_eq!(today.last().map(|day| day.size), Some(1));
+    assert_eq!(customer_count(&test).await, 2);
+}
+
+async fn what_somebody_did_since_keeps_a_made_customer(test: TestHub) {
+    let file = "email\nann@example.com\nbo@example.com\ncy@example.com\ndi@example.com\n";
+    let import = imported(&test, file).await;
+    test.clock.advance_ms(1_000);
+    let who = |email: &str| {
+        CustomerRef::Identity(Identity { kind: Email, value: email.to_owned() })
+    };
+    let event = RecordEvent {
+        customer: who("ann@example.com"),
+        name: "seen".to_owned(),
+        at: None,
+        properties: json!({}),
+        id: None,
+    };
+    let member =
+        Change::PutGroupMember { customer: who("bo@example.com"), group: "staff".to_owned() };
+    let consent = Change::ChangeConsent {
+        customer: who("cy@example.com"),
+        channel: Channel::Email,
+        topic: String::new(),
+        state: ConsentState::Granted,
+        source: "shop".to_owned(),
+        proof: Proof::by(Via::Form),
+    };
+    let changed = vec![Change::RecordEvent(event), member, consent];
+    changes::apply(&test.ctx, changed).await.unwrap();
+    let import = undone(&test, &import).await;
+    assert_eq!(counts(&import), (0, 1, 3));
+    for (email, stays) in [
+        ("ann@example.com", true),
+        ("bo@example.com", true),
+        ("cy@example.com", true),
+        ("di@example.com", false),
+    ] {
+        assert_eq!(customer(&test, Email, email).await.is_some(), stays, "{email}");
+    }
+}
+
+async fn the_history_of_consents_tells_of_an_undo(test: TestHub) {
+    imported(&test, "email\nann@example.com\n").await;
+    test.clock.advance_ms(1_000);
+    let mapping = json!({"columns": [
+        {"column": "email", "to": "email"}, {"column": "wish", "to": "consent.email"},
+    ]});
+    let import = imported_by(&test, "email,wish\nann@example.com,yes\n", mapping).await;
+    test.clock.advance_ms(1_000);
+    assert_eq!(counts(&undone(&test, &import).await), (1, 0, 0));
+    let ann = customer(&test, Email, "ann@example.com").await.unwrap();
+    let said = consents::history(&test.ctx, ann.id, None, 10).await.unwrap().items;
+    let said: Vec<(&str, &str)> =
+        said.iter().map(|one| (one.state.as_str(), one.source.as_str())).collect();
+    let expected = format!("undo of import {}", import.row.number);
+    assert_eq!(said, [("undone", expected.as_str()), ("granted", "import")]);
+}
+
+async fn a_late_holder_of_an_undo_is_turned_away(test: TestHub) {
+    let import = imported(&test, "email\nann@example.com\n").await;
+    test.clock.advance_ms(1_000);
+    undo::start(&test.ctx, import.row.id).await.unwrap();
+    let late = loop {
+        let job = test.claim_job().await.expect("the job");
+        if job.kind == "undo_import" {
+            break job;
+        }
+        let done = tidings_store::jobs::Next::Done;
+        test.ctx.workspace.let_go_of_job(&job, done, None).await.unwrap();
+    };
+    test.free_jobs().await;
+    test.run_due_jobs().await;
+    let report = |_: &tidings_store::undo::Undone| Ok("{}".to_owned());
+    let (id, number) = (import.row.id, import.row.number);
+    let slice = test.ctx.workspace.undo_slice(&late, id, number, START, report).await;
+    assert!(matches!(slice, Err(tidings_store::Error::Fenced)), "{slice:?}");
+    assert_eq!(counts(&imports::get(&test.ctx, id).await.unwrap()), (0, 1, 0));
 }

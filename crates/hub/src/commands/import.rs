@@ -10,6 +10,7 @@ use futures::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidings_domain::{ImportId, Timestamp};
 use tidings_engine::audit;
+use tidings_engine::imports::named::{self, NewNamed};
 use tidings_engine::imports::trial::{self, TrialState, Verdict};
 use tidings_engine::imports::{self, Import, ImportMode, Mapping, Upload};
 use tidings_engine::{Ctx, Error};
@@ -33,10 +34,18 @@ pub struct Arguments {
     /// A JSON file that says what the columns are: {"columns": [{"column": "E-mail", "to": "email"}]}
     #[arg(long)]
     mapping: Option<PathBuf>,
+    /// The name of a kept mapping. Without one, a file with the columns of a kept mapping or of an
+    /// earlier import is mapped as there
+    #[arg(long, conflicts_with = "mapping")]
+    mapping_name: Option<String>,
+    /// Keep the mapping of this import under a name that is new
+    #[arg(long)]
+    keep_mapping: Option<String>,
     /// The table whose records the rows are; without it they are customers
     #[arg(long)]
     table: Option<String>,
-    /// Whether rows may make what is not there yet, change what is, or both (upsert)
+    /// Whether rows may make what is not there yet, change what is, or both (upsert); replace also
+    /// empties what the file has no value for
     #[arg(long, value_enum)]
     mode: Option<Mode>,
     /// Only say what would become of the rows; nothing is changed
@@ -58,6 +67,7 @@ enum Mode {
     Upsert,
     Update,
     Add,
+    Replace,
 }
 
 pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
@@ -124,16 +134,18 @@ async fn draft(ctx: &Ctx, arguments: &Arguments, given: Option<Mapping>) -> Resu
     let file = file.with_context(|| format!("read {}", path.display()))?;
     let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let adjust = arguments.written.adjust();
-    let upload = Upload { filename, table: arguments.table.clone(), adjust };
+    let (table, mapping) = (arguments.table.clone(), arguments.mapping_name.clone());
+    let upload = Upload { filename, table, adjust, mapping };
     let import = imports::create(ctx, upload, file).await.map_err(explained)?;
     let mut mapping = given.unwrap_or_else(|| import.mapping.clone());
     match arguments.mode {
         Some(Mode::Upsert) => mapping.mode = ImportMode::Upsert,
         Some(Mode::Update) => mapping.mode = ImportMode::Update,
         Some(Mode::Add) => mapping.mode = ImportMode::Add,
+        Some(Mode::Replace) => mapping.mode = ImportMode::Replace,
         None => {}
     }
-    match imports::set_mapping(ctx, import.row.id, &mapping).await {
+    match settled(ctx, &import, mapping, arguments.keep_mapping.as_deref()).await {
         Ok(import) => Ok(import),
         Err(error) => {
             // A draft that nobody can see to the end should not stay behind.
@@ -141,6 +153,22 @@ async fn draft(ctx: &Ctx, arguments: &Arguments, given: Option<Mapping>) -> Resu
             Err(explained(error))
         }
     }
+}
+
+/// Sets the mapping of a draft, and keeps it under a name where one is given.
+async fn settled(
+    ctx: &Ctx,
+    import: &Import,
+    mapping: Mapping,
+    name: Option<&str>,
+) -> Result<Import, Error> {
+    let settled = imports::set_mapping(ctx, import.row.id, &mapping).await?;
+    if let Some(name) = name {
+        let (name, table) = (name.to_owned(), import.row.table.clone());
+        let new = NewNamed { name, table, headers: import.headers(), mapping };
+        named::save(ctx, new).await?;
+    }
+    Ok(settled)
 }
 
 /// Every fault on a line of its own.

@@ -143,7 +143,8 @@ pub fn consent_field(channel: i64, topic: &str) -> String {
     format!("consent:{channel}:{topic}")
 }
 
-/// Consents of customers as they stand, each as JSON with its state, time and source.
+/// Consents of customers as they stand, each as JSON with its state, time, source and
+/// proof.
 pub async fn consents(
     tx: &mut Tx,
     customers: impl Iterator<Item = CustomerId>,
@@ -151,10 +152,15 @@ pub async fn consents(
     let mut rows: Vec<Vec<Param>> = customers.map(customer_key).collect();
     sort_rows(&mut rows);
     rows.dedup();
-    let wanted = "t.customer_id, t.channel, t.topic, t.state, t.at, t.source";
+    let wanted =
+        "t.customer_id, t.channel, t.topic, t.state, t.at, t.source, t.via, t.text_version";
     let mut found = HashMap::new();
     for row in select_many(tx, "consents", wanted, &OWNER_KEY, &rows, "").await? {
-        let consent = json!({"state": row.text(3)?, "at": row.int(4)?, "source": row.text(5)?});
+        let text_version = if row.is_null(7) { None } else { Some(row.int(7)?) };
+        let consent = json!({
+            "state": row.text(3)?, "at": row.int(4)?, "source": row.text(5)?,
+            "via": row.text(6)?, "text_version": text_version,
+        });
         let field = consent_field(row.int(1)?, &row.text(2)?);
         found.insert((CustomerId(row.uuid(0)?), field), consent);
     }

@@ -38,6 +38,7 @@ exchanges!(
     customers,
     email,
     idempotency,
+    import_mappings,
     imports,
     many,
     marks,

@@ -21,6 +21,7 @@ create table {s}import_journal (
 create table {s}import_kept (
   import_number bigint not null,
   place bigint not null,
+  bucket smallint not null,
   customer_id uuid not null,
   table_number bigint not null,
   record_key text collate "C" not null,

@@ -21,6 +21,7 @@ create table import_journal (
 create table import_kept (
   import_number integer not null,
   place integer not null,
+  bucket integer not null,
   customer_id blob not null,
   table_number integer not null,
   record_key text not null,
