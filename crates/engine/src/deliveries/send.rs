@@ -125,8 +125,10 @@ impl Worker {
     async fn work(mut self) {
         loop {
             if self.finished.is_none() {
-                // What was skipped or called off is dealt with; nobody may wait for it while we do.
+                // What was skipped or called off is dealt with; nobody may wait for it, or for a
+                // connection that we only hold, while we wait for more.
                 self.settle();
+                self.lease = None;
             }
             let next = self.next().await;
             let Some(delivery) = next.delivery else {
@@ -228,6 +230,8 @@ impl Worker {
             Ok(entered) => entered,
             Err(_) => {
                 self.write_down().await;
+                // Whoever has the turn may want it.
+                self.lease = None;
                 entering.await
             }
         };

@@ -106,7 +106,8 @@ async fn mail_is_signed_with_every_active_key(engine: Engine) {
         address: "shop@shop.example".to_owned(),
         reply_to: None,
     };
-    let sent = templates::send_test(ctx, template, "a@mail.example", None, Some(sender)).await;
+    let sent =
+        templates::send_test(ctx, template, "a@mail.example", None, Some(sender), None).await;
     assert!(sent.unwrap().0);
     let raw = String::from_utf8(sending.sink.mails()[3].bytes.clone()).expect("7-bit");
     assert_eq!(tags(&raw, "s"), ["e1"]);
@@ -145,6 +146,7 @@ async fn secrets_are_sealed_at_rest(engine: Engine) {
             .template
             .0,
         "a@mail.example",
+        None,
         None,
         None,
     );
