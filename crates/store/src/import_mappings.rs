@@ -141,9 +141,7 @@ impl Workspace {
     /// Notes that an import took a mapping.
     pub async fn use_import_mapping(&self, name: String, at: Timestamp) -> Result<()> {
         self.write(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&USE, crate::params![name, at]).await.map(|_| ())
-            })
+            Box::pin(async move { tx.execute(&USE, crate::params![name, at]).await.map(|_| ()) })
         })
         .await
     }
@@ -152,9 +150,7 @@ impl Workspace {
     pub async fn import_mappings(&self) -> Result<Vec<KeptMapping>> {
         let text = format!("select {COLUMNS} from {{s}}import_mappings order by name");
         self.read(move |tx| {
-            Box::pin(async move {
-                tx.query_text(&text, &[]).await?.iter().map(mapping).collect()
-            })
+            Box::pin(async move { tx.query_text(&text, &[]).await?.iter().map(mapping).collect() })
         })
         .await
     }

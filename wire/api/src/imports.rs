@@ -489,7 +489,12 @@ pub async fn upload(
         quote: query.quote,
         header: query.header,
     };
-    let upload = Upload { filename, table: query.table, adjust: written.adjust("")?, mapping: query.mapping_name };
+    let upload = Upload {
+        filename,
+        table: query.table,
+        adjust: written.adjust("")?,
+        mapping: query.mapping_name,
+    };
     let mut stored = imports::create(&call.ctx, upload, std::pin::pin!(body)).await?;
     if let Some(mode) = query.mode.filter(|mode| *mode != stored.mapping.mode) {
         let mapping = Mapping { mode, ..stored.mapping.clone() };

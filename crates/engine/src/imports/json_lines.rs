@@ -1,11 +1,14 @@
 //! JSON lines as rows: an object a line, its names the columns in the order in which they first come.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufWriter, Read};
 use std::path::Path;
 
-use serde_json::{Map, Value as Json};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
 use tidings_delimited::ExportWriter;
 use tidings_store::imports::RefusedRow;
 
@@ -32,7 +35,7 @@ pub fn write(from: &Path, rows: &mut ExportWriter<BufWriter<File>>) -> crate::Re
     let mut names: Vec<String> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     each_line(from, |line| {
-        if let Ok(Json::Object(object)) = serde_json::from_slice(line) {
+        if let Ok(object) = serde_json::from_slice(line) {
             for (name, _) in flat(object) {
                 if !places.contains_key(&name) {
                     places.insert(name.clone(), names.len());
@@ -55,7 +58,7 @@ pub fn write(from: &Path, rows: &mut ExportWriter<BufWriter<File>>) -> crate::Re
     let mut cells = vec![String::new(); names.len()];
     each_line(from, |line| {
         let written = match serde_json::from_slice(line) {
-            Ok(Json::Object(object)) => {
+            Ok(object) => {
                 cells.iter_mut().for_each(String::clear);
                 for (name, value) in flat(object) {
                     if let Some(place) = places.get(&name) {
@@ -64,7 +67,7 @@ pub fn write(from: &Path, rows: &mut ExportWriter<BufWriter<File>>) -> crate::Re
                 }
                 rows.write_row(&cells)
             }
-            _ => {
+            Err(_) => {
                 let text = String::from_utf8_lossy(line).replace('\0', "\u{fffd}");
                 let blank = std::iter::repeat_n("", names.len());
                 rows.write_row(std::iter::once(text.as_str()).chain(blank))
@@ -95,30 +98,56 @@ fn each_line(from: &Path, mut take: impl FnMut(&[u8]) -> crate::Result<()>) -> c
     }
 }
 
+/// An object with its names in the order of the file, and their values as they stand there.
+struct Object<'l>(Vec<(String, &'l RawValue)>);
+
+impl<'de: 'l, 'l> Deserialize<'de> for Object<'l> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Object<'l>, D::Error> {
+        struct Names;
+        impl<'de> Visitor<'de> for Names {
+            type Value = Object<'de>;
+
+            fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+                text.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        input.deserialize_map(Names)
+    }
+}
+
 /// The values of an object by name, as cells.
-fn flat(object: Map<String, Json>) -> Vec<(String, String)> {
+fn flat(object: Object<'_>) -> Vec<(String, String)> {
     let mut cells = Vec::new();
     flatten("", object, 1, &mut cells);
     cells
 }
 
-fn flatten(
-    within: &str,
-    object: Map<String, Json>,
-    depth: usize,
-    cells: &mut Vec<(String, String)>,
-) {
-    for (name, value) in object {
+fn flatten(within: &str, object: Object<'_>, depth: usize, cells: &mut Vec<(String, String)>) {
+    for (name, value) in object.0 {
         // A name of the file becomes a name of a column, which has no blanks around it.
         let name = match within {
             "" => name.trim().to_owned(),
             within => format!("{within}.{}", name.trim()),
         };
-        match value {
-            Json::Null => cells.push((name, String::new())),
-            Json::String(text) => cells.push((name, text)),
-            Json::Object(inner) if depth < DEPTH => flatten(&name, inner, depth + 1, cells),
-            other => cells.push((name, other.to_string())),
+        let text = value.get();
+        match text.as_bytes().first() {
+            Some(b'n') => cells.push((name, String::new())),
+            Some(b'"') => cells.push((name, serde_json::from_str(text).unwrap_or_default())),
+            Some(b'{') if depth < DEPTH => {
+                // What is written as an object was read as one already.
+                if let Ok(inner) = serde_json::from_str(text) {
+                    flatten(&name, inner, depth + 1, cells);
+                }
+            }
+            _ => cells.push((name, text.to_owned())),
         }
     }
 }
@@ -130,7 +159,7 @@ pub fn error_line(
     refused: &RefusedRow,
 ) -> Vec<u8> {
     let reason = super::errors::reason(refused);
-    let mut object = Map::new();
+    let mut fields: Vec<(&str, Json)> = Vec::new();
     match cells {
         Ok(cells) => {
             for (name, cell) in headers.iter().zip(cells) {
@@ -139,15 +168,12 @@ pub fn error_line(
                     Some(b'[' | b'{') => serde_json::from_str(&cell).unwrap_or(Json::from(cell)),
                     Some(_) => Json::from(cell),
                 };
-                object.insert(name.clone(), json);
+                fields.push((name, json));
             }
         }
-        Err(line) => {
-            object.insert("line".to_owned(), Json::from(line));
-        }
+        Err(line) => fields.push(("line", Json::from(line))),
     }
-    object.insert("reason".to_owned(), Json::from(reason));
-    let mut line = Json::Object(object).to_string().into_bytes();
-    line.push(b'\n');
-    line
+    fields.push(("reason", Json::from(reason)));
+    let fields = fields.into_iter().map(|(name, json)| format!("{}:{json}", Json::from(name)));
+    format!("{{{}}}\n", fields.collect::<Vec<_>>().join(",")).into_bytes()
 }

@@ -35,8 +35,8 @@ pub use run::run;
 pub use tidings_delimited::{Adjust, DateOrder, DecimalMark, Encoding, LineEnding};
 pub use transform::{Lookup, Otherwise, Pattern, Split, Transform};
 pub use unpack::{FileKind, Packing, Source};
-pub(crate) use upload::{files_of, remove_files};
 pub use upload::{MAX_UPLOAD_BYTES, Upload, create, read_file, set_layout};
+pub(crate) use upload::{files_of, remove_files};
 
 use crate::{Ctx, Error, Fault, Hub, Result};
 

@@ -7,6 +7,7 @@ use crate::common::{Engine, Sending};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
+use tidings_domain::ImportId;
 use tidings_domain::campaign::{CampaignState, MessageClass};
 use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
@@ -14,7 +15,6 @@ use tidings_domain::change::{
 };
 use tidings_domain::consent::{Channel, ConsentState, Proof, SuppressionReason, Via};
 use tidings_domain::schema::Owner;
-use tidings_domain::ImportId;
 use tidings_domain::value::Kind;
 use tidings_engine::imports::named::{self, NewNamed};
 use tidings_engine::imports::{self, Import, Mapping, Upload, trial, undo};

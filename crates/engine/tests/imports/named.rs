@@ -91,7 +91,10 @@ async fn a_kept_mapping_is_taken_by_name(test: TestHub) {
     // A file without its columns is refused, and leaves nothing behind.
     let other = imports::create(&test.ctx, by("towns"), &b"mail\nann@example.com\n"[..]).await;
     let found = faults(other);
-    assert_eq!((found[0].path.as_str(), found[0].code), ("mapping.columns[1].column", "unknown_column"));
+    assert_eq!(
+        (found[0].path.as_str(), found[0].code),
+        ("mapping.columns[1].column", "unknown_column")
+    );
     let (all, _) = imports::list(&test.ctx, None, 10).await.unwrap();
     assert_eq!(all.len(), 1);
     let folder = test.folder.path().join("blobs").join("imports");
@@ -129,12 +132,8 @@ async fn what_does_not_fit_is_refused(test: TestHub) {
         let found = faults(keep(&test, name, towns()).await);
         assert_eq!(found[0].path, "name");
     }
-    let none = NewNamed {
-        name: "none".to_owned(),
-        table: None,
-        headers: Vec::new(),
-        mapping: towns(),
-    };
+    let none =
+        NewNamed { name: "none".to_owned(), table: None, headers: Vec::new(), mapping: towns() };
     assert_eq!(faults(named::save(&test.ctx, none).await)[0].path, "headers");
     keep(&test, "towns", towns()).await.unwrap();
     let done = imported(&test, "email\nann@example.com\n").await;

@@ -142,12 +142,16 @@ async fn a_workbook_becomes_customers(test: TestHub) {
 }
 
 async fn error_files_are_named_by_what_they_hold(test: TestHub) {
-    let csv = b"email\nno address\n".to_vec();
+    let csv = b"email\nann@example.com\nbo@example.com\nno address\n".to_vec();
     for (name, file, expected) in [
         ("people.csv", csv.clone(), "people errors.csv"),
         ("people.csv.gz", gzip(&csv), "people errors.csv"),
         ("people", csv.clone(), "people errors.csv"),
-        ("people.ndjson", b"{\"email\": \"x\"}\n".to_vec(), "people errors.ndjson"),
+        (
+            "people.ndjson",
+            b"{\"email\": \"ann@example.com\"}\n{\"email\": \"x\"}\n".to_vec(),
+            "people errors.ndjson",
+        ),
     ] {
         let upload = Upload { filename: name.to_owned(), ..Upload::default() };
         let import = imports::create(&test.ctx, upload, &file[..]).await.unwrap();

@@ -13,7 +13,8 @@ use super::files::{customer, finished, imported, imported_by, outcome};
 on_both_engines!(blank_cells_empty_attributes, blank_cells_empty_fields_of_records,);
 
 async fn blank_cells_empty_attributes(test: TestHub) {
-    let before = "customer number,email,city,score\n1,ann@example.com,Oslo,7\n2,bo@example.com,Oslo,8\n";
+    let before =
+        "customer number,email,city,score\n1,ann@example.com,Oslo,7\n2,bo@example.com,Oslo,8\n";
     imported(&test, before).await;
     test.clock.advance_ms(1_000);
     let mapping = json!({"mode": "replace", "columns": [

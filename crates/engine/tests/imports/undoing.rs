@@ -8,9 +8,9 @@ use tidings_domain::change::{
 use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
-use tidings_engine::{changes, consents, segments};
 use tidings_engine::imports::undo::{self, UndoState};
 use tidings_engine::imports::{self, Import, Upload};
+use tidings_engine::{changes, consents, segments};
 use tidings_testkit::hub::{START, TestHub};
 use tidings_testkit::on_both_engines;
 use tokio::sync::watch;
@@ -342,9 +342,8 @@ async fn what_somebody_did_since_keeps_a_made_customer(test: TestHub) {
     let file = "email\nann@example.com\nbo@example.com\ncy@example.com\ndi@example.com\n";
     let import = imported(&test, file).await;
     test.clock.advance_ms(1_000);
-    let who = |email: &str| {
-        CustomerRef::Identity(Identity { kind: Email, value: email.to_owned() })
-    };
+    let who =
+        |email: &str| CustomerRef::Identity(Identity { kind: Email, value: email.to_owned() });
     let event = RecordEvent {
         customer: who("ann@example.com"),
         name: "seen".to_owned(),

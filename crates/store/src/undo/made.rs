@@ -21,7 +21,10 @@ use crate::sql::Param;
 
 /// Tables whose rows say that something else has touched a customer, and which rows do.
 pub(crate) const TOUCHING: [(&str, &str); 6] = [
-    ("events", "t.name not in (select number from {s}event_names where name in ('segment_entered', 'segment_left'))"),
+    (
+        "events",
+        "t.name not in (select number from {s}event_names where name in ('segment_entered', 'segment_left'))",
+    ),
     ("tags", ""),
     ("group_members", ""),
     ("deliveries", ""),
@@ -32,8 +35,14 @@ pub(crate) const TOUCHING: [(&str, &str); 6] = [
 ];
 
 /// Tables whose rows follow from what the import wrote, and go with the customer.
-pub(crate) const FOLLOWING: [&str; 6] =
-    ["consents", "consent_history", "segment_members", "segment_checks", "dirty_customers", "events"];
+pub(crate) const FOLLOWING: [&str; 6] = [
+    "consents",
+    "consent_history",
+    "segment_members",
+    "segment_checks",
+    "dirty_customers",
+    "events",
+];
 
 /// Made customers that something else has touched.
 pub(super) async fn touched(

@@ -138,7 +138,8 @@ impl Workspace {
         self.write(Priority::Bulk, move |tx| {
             Box::pin(async move {
                 jobs::hold(tx, &job).await?;
-                let undone = undo_slice(tx, &Undoing { schema: &schema, zone: &zone, number, at }).await?;
+                let undone =
+                    undo_slice(tx, &Undoing { schema: &schema, zone: &zone, number, at }).await?;
                 let text = report(&undone)?;
                 tx.execute(&KEEP, crate::params![id, text]).await?;
                 if undone.ended {

@@ -95,7 +95,6 @@ impl Outcome {
         self.keep(story, "", reason, (None, None));
     }
 
-
     /// Writes the list of what stays.
     pub(super) async fn write(&mut self, tx: &mut Tx, import: i64) -> Result<()> {
         kept::write(tx, import, std::mem::take(&mut self.kept)).await
