@@ -132,7 +132,7 @@ export interface ColumnMapping {
 
 export type ImportMode = 'upsert' | 'update' | 'add' | 'replace'
 
-export interface ImportMapping { columns: ColumnMapping[]; mode: ImportMode; match?: string | null }
+export interface ImportMapping { columns: ColumnMapping[]; mode: ImportMode; match?: string | null; present?: string }
 
 /** A mapping kept under a name. */
 export interface KeptMapping { id: string; name: string; table: string | null; headers: string[]; mapping: ImportMapping; created_at: string; updated_at: string; used_at: string }
@@ -168,6 +168,8 @@ export interface Import {
   columns: ImportColumn[]
   mapping: ImportMapping | null
   kind: 'csv' | 'json_lines' | 'workbook'
+  /** Customers who were not in the file and were marked so. */
+  absent: number
   mapped_as: number | null
   mapped_by: string | null
   trial: Trial | null

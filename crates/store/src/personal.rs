@@ -142,7 +142,7 @@ pub(crate) async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
 fn theirs(table: &str) -> &'static str {
     match table {
         // Its key starts with the import, so that every import is looked up by its own.
-        "import_journal" => {
+        "import_journal" | "import_seen" => {
             " where import_number in (select number from {s}imports)
                and bucket = ?1 and customer_id = ?2"
         }

@@ -29,6 +29,10 @@ pub struct Mapping {
     /// the first known one does.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_by: Option<String>,
+    /// With `replace`: the yes-or-no attribute that says who was in the file. Every row sets it, and
+    /// customers who are not in the file get *no*.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<String>,
 }
 
 /// One column of the file, several of them or a constant, and what it becomes.

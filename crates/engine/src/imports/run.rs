@@ -12,7 +12,7 @@ use futures::stream::FuturesOrdered;
 use tidings_domain::ImportId;
 use tidings_domain::schema::Schema;
 use tidings_store::Error as StoreError;
-use tidings_store::imports::{Advance, Chunk};
+use tidings_store::imports::{ABSENT, Advance, Chunk};
 use tidings_store::jobs::{Job, Next};
 use tokio::sync::{mpsc, watch};
 
@@ -104,11 +104,38 @@ async fn advance_to_end(
         }
         Err(error) => return Err(error),
     };
+    let present = plan.present.clone();
     let from = import.row.position.clone();
+    if let (Some(attribute), true) = (&present, from.starts_with(ABSENT)) {
+        return mark_absent(ctx, job, &import, attribute, stop).await;
+    }
     let (rows, chunks) = read_chunks(ctx, &import, plan, schema, from);
     let embedded = ctx.workspace.is_embedded();
     let writing = Writing { ctx, job, id, rows: embedded.then_some(rows) };
-    write_all(writing, chunks, stop).await
+    match (write_all(writing, chunks, stop).await?, present) {
+        (Run::Ended, Some(attribute)) => mark_absent(ctx, job, &import, &attribute, stop).await,
+        (run, _) => Ok(run),
+    }
+}
+
+/// Behind the last row: marks those who were not in the file, slice by slice, and forgets who was.
+async fn mark_absent(
+    ctx: &Ctx,
+    job: &Job,
+    import: &Import,
+    attribute: &str,
+    stop: &watch::Receiver<bool>,
+) -> Result<Run> {
+    let id = import.row.id;
+    while !*stop.borrow() {
+        let marked = ctx.workspace.mark_absent(job, id, attribute, ctx.now()).await;
+        if let Advance::Stopped(_) = fenced(ctx, job, marked).await? {
+            ctx.workspace.forget_seen(import.row.number).await?;
+            ctx.wake();
+            return Ok(Run::Ended);
+        }
+    }
+    Ok(Run::Stopped)
 }
 
 /// Chunks of a file as they are read.

@@ -270,6 +270,9 @@ async fn report(ctx: &Ctx, import: &Import, errors: Option<&Path>) -> Result<()>
         counts.refused,
         import.rows_per_second(Timestamp::now()),
     );
+    if import.row.absent > 0 {
+        println!("  {} customers were not in the file and are marked so", import.row.absent);
+    }
     let id = import.row.id;
     let (refused, more) = imports::refusals(ctx, id, None, REFUSALS_SHOWN).await?;
     for row in refused {

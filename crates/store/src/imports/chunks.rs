@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tidings_domain::{ImportId, Timestamp};
 
+use super::absent::{self, ABSENT};
 use super::refusals::record_refusals;
 use super::{Import, ImportState, RefusedRow, by_id, refresh_segments, signed};
 use crate::changes::journal::Journal;
@@ -45,6 +46,8 @@ pub struct Chunk {
     pub columns: Arc<Vec<(String, String)>>,
     /// The file ends here: the import is done with this chunk.
     pub last: bool,
+    /// Those who are in the file are noted, so that the others can be marked behind the last row.
+    pub marks_absent: bool,
 }
 
 /// What became of a chunk.
@@ -61,18 +64,20 @@ static BEGIN: Sql = Sql::reference(
     "update {s}imports set state = 'running', started_at = coalesce(started_at, ?2)
      where id = ?1 and state in ('queued', 'running')",
 );
-static STANDS_SQLITE: Sql =
-    Sql::reference("import_stands", "select number, state, position from {s}imports where id = ?1");
+static STANDS_SQLITE: Sql = Sql::reference(
+    "import_stands",
+    "select number, state, position, rows_refused from {s}imports where id = ?1",
+);
 static STANDS: Sql = Sql::reference(
     "import_stands",
-    "select number, state, position from {s}imports where id = ?1 for update",
+    "select number, state, position, rows_refused from {s}imports where id = ?1 for update",
 );
 static ADVANCE: Sql = Sql::reference(
     "advance_import",
     "update {s}imports set position = ?2, bytes_done = ?3, rows_read = rows_read + ?4,
        rows_created = rows_created + ?5, rows_updated = rows_updated + ?6,
        rows_unchanged = rows_unchanged + ?7, rows_refused = rows_refused + ?8,
-       state = ?9, finished_at = ?10, error = null
+       state = ?9, finished_at = ?10, error = ?11
      where number = ?1",
 );
 static FAIL: Sql = Sql::reference(
@@ -183,6 +188,29 @@ impl Workspace {
     }
 }
 
+/// Where an import stands, locked until the transaction ends.
+pub(super) struct Stands {
+    pub number: i64,
+    pub state: ImportState,
+    pub position: String,
+    pub refused: u64,
+}
+
+pub(super) async fn stands(tx: &mut Tx, id: ImportId) -> Result<Stands> {
+    let stands = match tx.dialect() {
+        Dialect::Sqlite => &STANDS_SQLITE,
+        Dialect::Postgres => &STANDS,
+    };
+    let row = tx.first(stands, crate::params![id]).await?;
+    let row = row.ok_or_else(|| Error::NotFound(format!("import {id}")))?;
+    Ok(Stands {
+        number: row.int(0)?,
+        state: ImportState::parse(&row.text(1)?)?,
+        position: row.text(2)?,
+        refused: row.small(3)?,
+    })
+}
+
 async fn advance(
     tx: &mut Tx,
     how: &mut Applying,
@@ -192,17 +220,11 @@ async fn advance(
 ) -> Result<Advance> {
     let began = Instant::now();
     jobs::hold(tx, job).await?;
-    let stands = match tx.dialect() {
-        Dialect::Sqlite => &STANDS_SQLITE,
-        Dialect::Postgres => &STANDS,
-    };
-    let row = tx.first(stands, crate::params![id]).await?;
-    let row = row.ok_or_else(|| Error::NotFound(format!("import {id}")))?;
-    let (number, state) = (row.int(0)?, ImportState::parse(&row.text(1)?)?);
+    let Stands { number, state, position, refused } = stands(tx, id).await?;
     if state != ImportState::Running {
         return Ok(Advance::Stopped(state));
     }
-    if row.text(2)? != chunk.from && !crate::test_bug("advance-before-apply") {
+    if position != chunk.from && !crate::test_bug("advance-before-apply") {
         return Err(Error::Conflict("the import does not stand where the chunk begins".into()));
     }
     let outcomes = apply_ready(tx, how, &chunk.changes).await?;
@@ -210,10 +232,24 @@ async fn advance(
         journal.write(tx, number, signed(first.row), how.at.0).await?;
     }
     let counts = record_refusals(tx, number, chunk, &outcomes).await?;
-    let state = if chunk.last { ImportState::Done } else { ImportState::Running };
+    if chunk.marks_absent {
+        absent::note_seen(tx, number, &outcomes).await?;
+    }
+    let refused = refused + counts.refused;
+    // Whom a refused row is about is not known, so nobody may be said to be absent.
+    let goes_on = chunk.last && chunk.marks_absent && refused == 0;
+    let done = chunk.last && !goes_on;
+    let state = if done { ImportState::Done } else { ImportState::Running };
+    let error = (done && chunk.marks_absent).then(|| {
+        format!(
+            "{refused} rows were refused, so nobody was marked as missing from the file: \
+                 correct it and import the whole of it"
+        )
+    });
+    let to = if goes_on { format!("{ABSENT}0") } else { chunk.to.clone() };
     let params = crate::params![
         number,
-        &chunk.to,
+        to,
         signed(chunk.bytes_done),
         signed(counts.read),
         signed(counts.created),
@@ -221,90 +257,12 @@ async fn advance(
         signed(counts.unchanged),
         signed(counts.refused),
         state.name(),
-        chunk.last.then_some(how.at),
+        done.then_some(how.at),
+        error
     ];
     tx.execute(&ADVANCE, params).await?;
-    if chunk.last {
+    if done {
         refresh_segments(tx, how.at).await?;
     }
     Ok(Advance::Written { took: began.elapsed() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::imports::{Counts, NewImport};
-    use crate::{Home, Store};
-    use tidings_domain::NodeId;
-    use tidings_domain::change::{Change, UpsertCustomer};
-
-    const AT: Timestamp = Timestamp(1_700_000_000_000_000);
-
-    /// Lets the writer's file grow to so many pages and no further, as a full disk would.
-    async fn limit_pages(workspace: &Workspace, pages: i64) {
-        workspace
-            .write(Priority::Interactive, move |tx| {
-                Box::pin(async move {
-                    tx.query_text(&format!("pragma max_page_count = {pages}"), &[]).await?;
-                    Ok(())
-                })
-            })
-            .await
-            .unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_full_disk_leaves_nothing_half_written_and_the_import_goes_on_later() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&Home::Folder(folder.path().to_owned())).await.unwrap();
-        let workspace = store.create_workspace("Full", "UTC", false).await.unwrap();
-        let new = NewImport {
-            id: ImportId::generate(),
-            filename: "a.csv".to_owned(),
-            table: None,
-            layout: "{}".to_owned(),
-            columns: "[]".to_owned(),
-            mapping: "{}".to_owned(),
-            bytes_total: 1,
-            at: AT,
-        };
-        let id = workspace.add_import(new).await.unwrap().id;
-        workspace.start_import(id, "{}".to_owned(), AT).await.unwrap();
-        let job = workspace.claim_job(NodeId::generate()).await.unwrap().unwrap();
-        workspace.begin_import(&job, id, AT).await.unwrap();
-        let upsert = |number: usize| {
-            Change::UpsertCustomer(UpsertCustomer {
-                external_id: Some(format!("{number:0>200}")),
-                ..Default::default()
-            })
-        };
-        let chunk = Arc::new(Chunk {
-            from: String::new(),
-            to: "2000".to_owned(),
-            bytes_done: 1,
-            changes: Ready::new(
-                &workspace.schema().await.unwrap(),
-                (0..2_000).map(upsert).collect(),
-            ),
-            sources: vec![Source { row: 1, line: 1, end: 0 }; 2_000],
-            raw: Vec::new(),
-            sets_new: Vec::new(),
-            refused: Vec::new(),
-            columns: Arc::default(),
-            last: true,
-        });
-        limit_pages(&workspace, 1).await;
-        for _ in 0..2 {
-            let full = workspace.advance_import(&job, id, &chunk, AT).await;
-            assert!(matches!(full, Err(Error::DiskFull(_))), "{full:?}");
-            let import = workspace.import(id).await.unwrap().unwrap();
-            assert_eq!((import.position.as_str(), import.counts), ("", Counts::default()));
-            let customers = workspace.customers(None, None, 1).await.unwrap();
-            assert!(customers.items.is_empty());
-        }
-        limit_pages(&workspace, 1_000_000).await;
-        workspace.advance_import(&job, id, &chunk, AT).await.unwrap();
-        let import = workspace.import(id).await.unwrap().unwrap();
-        assert_eq!((import.state, import.counts.created), (ImportState::Done, 2_000));
-    }
 }

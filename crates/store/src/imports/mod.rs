@@ -4,13 +4,17 @@
 //! so a crash loses nothing and doubles nothing. What the columns mean is the engine's business;
 //! layout, columns and mapping are JSON texts here.
 
+mod absent;
 mod chunks;
 mod drafts;
 mod refusals;
+#[cfg(test)]
+mod tests;
 mod trials;
 
 use tidings_domain::{ImportId, Timestamp};
 
+pub use self::absent::ABSENT;
 pub use self::chunks::{Advance, Chunk, Source};
 pub use self::drafts::{NewImport, NewLayout};
 pub use self::refusals::RefusedRow;
@@ -107,14 +111,17 @@ pub struct Import {
     pub trial_run: Option<String>,
     /// How undoing it stands, as JSON.
     pub undo: Option<String>,
+    /// Customers who were not in the file and were marked so.
+    pub absent: u64,
 }
 
 const COLUMNS: &str = "id, number, filename, target_table, state, layout, columns, mapping, \
      bytes_total, bytes_done, position, rows_read, rows_created, rows_updated, rows_unchanged, \
-     rows_refused, error, created_at, started_at, finished_at, trial, trial_run, undo";
+     rows_refused, error, created_at, started_at, finished_at, trial, trial_run, undo, rows_absent";
 
 /// The statements of this folder, one list a file.
-pub(crate) static SQLS: &[&[&Sql]] = &[chunks::SQL, drafts::SQL, refusals::SQL, trials::SQL];
+pub(crate) static SQLS: &[&[&Sql]] =
+    &[absent::SQL, chunks::SQL, drafts::SQL, refusals::SQL, trials::SQL];
 
 fn import(row: &Row) -> Result<Import> {
     Ok(Import {
@@ -143,6 +150,7 @@ fn import(row: &Row) -> Result<Import> {
         trial: row.opt_text(20)?,
         trial_run: row.opt_text(21)?,
         undo: row.opt_text(22)?,
+        absent: row.small(23)?,
     })
 }
 

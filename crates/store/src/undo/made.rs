@@ -112,7 +112,7 @@ mod tests {
             .read(|tx| Box::pin(async move { crate::personal::owned(tx).await }))
             .await
             .unwrap();
-        let journals = ["import_journal", "import_kept"];
+        let journals = ["import_journal", "import_kept", "import_seen"];
         for table in owned {
             let known = TOUCHING.iter().any(|(name, _)| *name == table)
                 || FOLLOWING.contains(&&*table)

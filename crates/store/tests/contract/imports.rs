@@ -73,6 +73,7 @@ async fn chunk(workspace: &Workspace, from: &str, to: &str, ids: &[&str]) -> Arc
         refused: Vec::new(),
         columns: Arc::new(vec![("external_id".to_owned(), "Number".to_owned())]),
         last: false,
+        marks_absent: false,
     })
 }
 

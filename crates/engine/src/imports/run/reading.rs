@@ -174,6 +174,7 @@ impl Reading {
             refused: gathered.refused,
             columns: self.plan.paths.clone(),
             last,
+            marks_absent: self.plan.present.is_some(),
         }
     }
 }

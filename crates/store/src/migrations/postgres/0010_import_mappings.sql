@@ -13,3 +13,12 @@ create table {s}import_mappings (
   used_at bigint not null
 );
 create index import_mappings_by_headers on {s}import_mappings (header_key);
+
+-- Customers who were not in the file of an import and were marked so; and, while it runs, who was.
+alter table {s}imports add column rows_absent bigint not null default 0;
+create table {s}import_seen (
+  bucket smallint not null,
+  import_number bigint not null,
+  customer_id uuid not null,
+  primary key (bucket, import_number, customer_id)
+);

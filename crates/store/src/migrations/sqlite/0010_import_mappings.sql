@@ -13,3 +13,12 @@ create table import_mappings (
   used_at integer not null
 );
 create index import_mappings_by_headers on import_mappings (header_key);
+
+-- Customers who were not in the file of an import and were marked so; and, while it runs, who was.
+alter table imports add column rows_absent integer not null default 0;
+create table import_seen (
+  bucket integer not null,
+  import_number integer not null,
+  customer_id blob not null,
+  primary key (import_number, customer_id)
+) without rowid;
