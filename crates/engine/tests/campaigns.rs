@@ -5,6 +5,8 @@ mod common;
 mod consent;
 #[path = "campaigns/erasing.rs"]
 mod erasing;
+#[path = "campaigns/undoing.rs"]
+mod undoing;
 
 use std::time::Duration;
 
