@@ -185,9 +185,12 @@ impl Checked {
             }
         };
         if id.is_none() && names.iter().all(Option::is_none) {
-            let message =
-                "map a column to external_id, email or phone, so that rows name customers";
-            self.fault("mapping.columns".to_owned(), "no_identity", message);
+            // Where a column is at fault, it may be the one that names them.
+            if self.faults.is_empty() {
+                let message =
+                    "map a column to external_id, email or phone, so that rows name customers";
+                self.fault("mapping.columns".to_owned(), "no_identity", message);
+            }
             return None;
         }
         let consent = place(CONSENT);
@@ -207,7 +210,7 @@ impl Checked {
             let message = "records are matched by their key";
             self.fault("mapping.match".to_owned(), "invalid", message);
         }
-        if key.is_none() {
+        if key.is_none() && self.faults.is_empty() {
             let message = "map a column to key, so that rows name records";
             self.fault("mapping.columns".to_owned(), "no_key", message);
         }
