@@ -47,10 +47,11 @@ impl Sheet {
             loop {
                 match next(&mut xml, &mut buffer)? {
                     Event::Eof => return Ok(None),
-                    Event::Start(element) if element.local_name().as_ref() == b"Relationship" => {
-                        if attribute(&element, "Id")?.as_deref() == Some(&id) {
-                            return attribute(&element, "Target");
-                        }
+                    Event::Start(element)
+                        if element.local_name().as_ref() == b"Relationship"
+                            && attribute(&element, "Id")?.as_deref() == Some(&id) =>
+                    {
+                        return attribute(&element, "Target");
                     }
                     _ => {}
                 }
