@@ -10,6 +10,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("tidings-domain", 0),
     ("tidings-liquid", 0),
     ("tidings-delimited", 0),
+    ("tidings-workbook", 0),
     ("tidings-store", 1),
     ("tidings-channels", 1),
     ("tidings-engine", 2),

@@ -1,5 +1,5 @@
 /** What the console says about imports. Pure. */
-import type { ColumnMapping, Import, ImportColumn, ImportMapping } from './types'
+import type { ColumnMapping, Import, ImportColumn, ImportMapping, Kind, Transform } from './types'
 
 export function importParts(rows: Import['rows']): { label: string; count: number; color: string }[] {
   return [
@@ -13,11 +13,51 @@ export function importParts(rows: Import['rows']): { label: string; count: numbe
 /** What a column becomes: a choice for each column of the file, in its order. */
 export function choices(columns: ImportColumn[], mapping: ImportMapping | null): ColumnMapping[] {
   return columns.map((column) => {
-    const said = mapping?.columns.find((entry) => entry.column === column.index || (entry.column === column.header && column.header !== null))
+    const said = mapping?.columns.find((entry) => isOf(entry, column))
     if (said) return { ...said, column: column.index }
-    const { to = 'ignore', create } = column.suggestion ?? {}
-    return create ? { column: column.index, to, create } : { column: column.index, to }
+    const { to = 'ignore', create, decimal, date } = column.suggestion ?? {}
+    return { column: column.index, to, ...(create ? { create } : {}), ...(decimal ? { decimal } : {}), ...(date ? { date } : {}) }
   })
+}
+
+/** What a mapping says beside one choice a column: joined columns, constants, and second uses of a column. */
+export function extras(columns: ImportColumn[], mapping: ImportMapping | null): ColumnMapping[] {
+  const first = new Set(columns.map((column) => mapping?.columns.find((entry) => isOf(entry, column))))
+  return (mapping?.columns ?? []).filter((entry) => !first.has(entry)).map((entry) => ({ ...entry }))
+}
+
+function isOf(entry: ColumnMapping, column: ImportColumn): boolean {
+  return entry.column === column.index || (entry.column === column.header && column.header !== null && column.header !== '')
+}
+
+/** Kinds whose values may be written in several forms. */
+export const isNumber = (kind: Kind | undefined) => kind === 'integer' || kind === 'decimal' || kind === 'money'
+export const isDate = (kind: Kind | undefined) => kind === 'date' || kind === 'timestamp'
+
+export const STEPS: { name: string; label: string; make: () => Transform }[] = [
+  { name: 'trim', label: 'Remove blanks around', make: () => 'trim' },
+  { name: 'lower', label: 'Small letters', make: () => 'lower' },
+  { name: 'upper', label: 'Capital letters', make: () => 'upper' },
+  { name: 'capitalise', label: 'Capitalise Each Word', make: () => 'capitalise' },
+  { name: 'split', label: 'Split, take a part', make: () => ({ split: { by: ' ', part: 1 } }) },
+  { name: 'default', label: 'Text where there is none', make: () => ({ default: '' }) },
+  { name: 'lookup', label: 'Look up', make: () => ({ lookup: { map: {}, otherwise: 'keep' } }) },
+  { name: 'pattern', label: 'Take what a pattern finds', make: () => ({ pattern: { find: '', otherwise: 'blank' } }) },
+]
+
+/** Which of `STEPS` a transform is. */
+export function stepName(step: Transform): string {
+  return typeof step === 'string' ? step : Object.keys(step)[0] ?? ''
+}
+
+/** The lines `M = male` of a lookup as its map, and back. */
+export function lookupMap(text: string): Record<string, string> {
+  const pairs = text.split('\n').filter((line) => line.includes('='))
+  return Object.fromEntries(pairs.map((line) => [line.slice(0, line.indexOf('=')).trim(), line.slice(line.indexOf('=') + 1).trim()]))
+}
+
+export function lookupText(map: Record<string, string>): string {
+  return Object.entries(map).map(([from, to]) => `${from} = ${to}`).join('\n')
 }
 
 /** A name for a new attribute from a column's header: `Last order (€)` is `last_order`. */
@@ -34,4 +74,8 @@ export function delimiterWord(delimiter: string): string {
 
 export function isMoving(state: Import['state']): boolean {
   return state === 'running' || state === 'queued'
+}
+
+export function isTrying(data: Import): boolean {
+  return data.trial?.state === 'queued' || data.trial?.state === 'running'
 }

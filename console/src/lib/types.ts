@@ -52,7 +52,7 @@ export interface CustomerSummary {
 
 export interface Consent { channel: string; topic: string | null; state: 'granted' | 'withdrawn'; at: string; source: string | null; via: string; text_version: number | null }
 
-export interface ConsentEntry { id: string; at: string; channel: string; topic: string; state: 'granted' | 'withdrawn' | 'lifted'; source: string; via: string; text_version: number | null; ip: string | null; user_agent: string | null }
+export interface ConsentEntry { id: string; at: string; channel: string; topic: string; state: 'granted' | 'withdrawn' | 'lifted' | 'undone'; source: string; via: string; text_version: number | null; ip: string | null; user_agent: string | null }
 
 export interface TopicText { title: string; text: string }
 
@@ -107,14 +107,60 @@ export interface ImportColumn {
   index: number
   header: string | null
   samples: string[]
-  suggestion: { to: string; create?: NewAttribute | null } | null
+  suggestion: { to: string; create?: NewAttribute | null; decimal?: DecimalMark; date?: DateOrder; ambiguous?: boolean } | null
 }
+
+export type DecimalMark = 'comma' | 'point'
+export type DateOrder = 'dmy' | 'mdy' | 'ymd'
+export type Otherwise = 'keep' | 'blank' | 'refuse'
+
+/** One thing done to a value between file and customer. */
+export type Transform =
+  | 'trim' | 'lower' | 'upper' | 'capitalise'
+  | { split: { by: string; part?: number } }
+  | { default: string }
+  | { lookup: { map: Record<string, string>; otherwise?: Otherwise } }
+  | { pattern: { find: string; take?: number; otherwise?: Otherwise } }
 
 export interface NewAttribute { kind: Kind; scale?: number; currency?: string }
 
-export interface ColumnMapping { column: string | number; to: string; create?: NewAttribute }
+/** Exactly one of `column`, `join` and `constant` is given. */
+export interface ColumnMapping {
+  column?: string | number
+  join?: { columns: (string | number)[]; with?: string }
+  constant?: string
+  to: string
+  transforms?: Transform[]
+  decimal?: DecimalMark
+  date?: DateOrder
+  create?: NewAttribute
+}
 
-export interface ImportMapping { columns: ColumnMapping[]; mode: 'upsert' | 'update'; match?: string | null }
+export type ImportMode = 'upsert' | 'update' | 'add' | 'replace'
+
+export interface ImportMapping { columns: ColumnMapping[]; mode: ImportMode; match?: string | null; present?: string }
+
+/** A mapping kept under a name. */
+export interface KeptMapping { id: string; name: string; table: string | null; headers: string[]; mapping: ImportMapping; created_at: string; updated_at: string; used_at: string }
+
+/** A row as it is read, and what each target of a mapping gets of it. */
+export interface PreviewRow { row: number; line: number; cells: string[]; becomes: Record<string, string | null>; fault: string | null }
+
+/** What a draft's rows would do, tried without keeping anything of it. */
+export interface Trial {
+  state: 'queued' | 'running' | 'done' | 'failed'
+  rows: { read: number; create: number; update: number; unchanged: number; refuse: number }
+  bytes_done: number
+  error: string | null
+}
+
+/** How undoing an import stands. */
+export interface Undo { state: 'running' | 'done'; total: number; done: number; restored: number; deleted: number; kept: number }
+
+/** What an undo left as it is. */
+export interface KeptField { customer: string | null; key: string | null; field: string | null; reason: 'changed' | 'touched' | 'taken' | 'gone'; imported: string | null; current: string | null }
+
+export interface Verdict { row: number; line: number; verdict: 'create' | 'update' | 'unchanged' | 'refuse'; column: string | null; code: string | null; message: string | null }
 
 export interface Import {
   id: string
@@ -127,6 +173,14 @@ export interface Import {
   layout: { encoding: string; bom: boolean; delimiter: string; quote: string | null; header: boolean; line_ending: string } | null
   columns: ImportColumn[]
   mapping: ImportMapping | null
+  kind: 'csv' | 'json_lines' | 'workbook'
+  /** Customers who were not in the file and were marked so. */
+  absent: number
+  mapped_as: number | null
+  mapped_by: string | null
+  trial: Trial | null
+  undo: Undo | null
+  undoable_until: string | null
   table: string | null
   error: string | null
   created_at: string

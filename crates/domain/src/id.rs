@@ -72,6 +72,8 @@ ids! {
     DeliveryId;
     /// One run over one file.
     ImportId;
+    /// A mapping of imports, kept under a name.
+    ImportMappingId;
     /// A piece of background work.
     JobId;
     /// A running process of the hub.

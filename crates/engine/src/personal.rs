@@ -45,20 +45,25 @@ pub async fn readmit(ctx: &Ctx, name: Identity) -> Result<()> {
     }
 }
 
-/// Removes uploads of this workspace that name somebody. What they brought in is in the tables; an
-/// import that still reads such a file fails and says that its file is gone.
+/// Removes uploads of this workspace that name somebody, with everything that was made of them. What
+/// they brought in is in the tables; an import that still reads such a file fails and says that its
+/// file is gone.
 async fn drop_uploads(ctx: &Ctx, needles: &[Vec<u8>]) -> Result<()> {
     let failed = |error: std::io::Error| Error::Internal(format!("look through uploads: {error}"));
     let mut before = None;
     loop {
         let page = ctx.workspace.imports(before, 500).await?;
         for import in page.items {
-            let path = imports::path_of(&ctx.hub, import.id);
-            match names_one(&path, needles).await {
-                Ok(true) => tokio::fs::remove_file(&path).await.map_err(failed)?,
-                Ok(false) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
+            for path in imports::files_of(&ctx.hub, import.id) {
+                match names_one(&path, needles).await {
+                    Ok(true) => {
+                        imports::remove_files(&ctx.hub, import.id).await.map_err(failed)?;
+                        break;
+                    }
+                    Ok(false) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(error)),
+                }
             }
         }
         before = page.next;

@@ -19,6 +19,8 @@ mod local_time;
 mod planned;
 #[path = "campaigns/retention.rs"]
 mod retention;
+#[path = "campaigns/undoing.rs"]
+mod undoing;
 
 use std::time::Duration;
 

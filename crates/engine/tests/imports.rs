@@ -6,4 +6,10 @@ mod imports {
     mod crashes;
     pub mod files;
     mod journeys;
+    mod named;
+    mod packed;
+    mod replacing;
+    mod shapes;
+    mod trials;
+    mod undoing;
 }

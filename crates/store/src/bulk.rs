@@ -14,7 +14,7 @@ use crate::sql::{Dialect, Param, Row, quoted, spell};
 use crate::{Error, Result};
 
 /// The type of a column, as far as an array of its values must know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColumnType {
     SmallInt,
     Int,

@@ -17,7 +17,8 @@ pub struct Spoken {
     pub channel: Channel,
     /// Empty for the whole channel.
     pub topic: String,
-    /// `granted`, `withdrawn`, or `lifted` where a *no* to the channel stopped counting.
+    /// `granted`, `withdrawn`, `lifted` where a *no* to the channel stopped counting, or `undone`
+    /// where the import that said it was undone.
     pub state: String,
     pub source: String,
     pub via: Via,

@@ -22,6 +22,7 @@ mod guard;
 mod hex;
 pub mod idempotency;
 pub mod images;
+pub mod import_mappings;
 pub mod imports;
 pub mod jobs;
 pub mod mailbox;
@@ -46,6 +47,7 @@ pub mod suppressions;
 pub mod system;
 pub mod templates;
 pub mod topics;
+pub mod undo;
 mod workspace;
 
 pub use customers::Page;

@@ -26,7 +26,7 @@ mod transitions;
 
 pub use clock::ClockDue;
 pub use days::SegmentDay;
-pub(crate) use days::drop_days;
+pub(crate) use days::{drop_days, forget_members};
 pub use evaluate::Evaluation;
 #[cfg(test)]
 pub(crate) use facts::{Needs, load_facts};

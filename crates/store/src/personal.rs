@@ -158,10 +158,7 @@ async fn drop_rows(tx: &mut Tx, id: CustomerId, at: Timestamp) -> Result<()> {
     for one in all_ids(tx, id).await? {
         let whose = crate::params![bucket_of(one), one];
         for table in tables.iter().filter(|table| *table != "deliveries") {
-            let text = format!(
-                "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
-                quoted(table)
-            );
+            let text = format!("delete from {{s}}{}{}", quoted(table), theirs(table));
             tx.execute_text(&text, whose).await?;
         }
         tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(one), one, at]).await?;
@@ -192,6 +189,18 @@ pub(crate) async fn drop_unchanged(
         return Ok(());
     }
     drop_rows(tx, id, at).await
+}
+
+/// Which rows of a table are a customer's; the parameters are their bucket and their id.
+fn theirs(table: &str) -> &'static str {
+    match table {
+        // Its key starts with the import, so that every import is looked up by its own.
+        "import_journal" | "import_seen" => {
+            " where import_number in (select number from {s}imports)
+               and bucket = ?1 and customer_id = ?2"
+        }
+        _ => " where bucket = ?1 and customer_id = ?2",
+    }
 }
 
 /// The key of the keyed hashes, made when the first person is erased.
@@ -253,7 +262,7 @@ pub(crate) async fn refuse_erased(
 
 /// Where the texts of others may name somebody: rows that were refused, samples of a file, kept
 /// answers. What names them is blanked, on SQLite and on PostgreSQL.
-const MENTIONS: [[&str; 2]; 3] = [
+const MENTIONS: [[&str; 2]; 5] = [
     [
         "update {s}import_refusals set raw = ?2, message = 'erased'
          where instr(lower(cast(raw as text)), ?1) > 0 or instr(lower(message), ?1) > 0",
@@ -264,6 +273,17 @@ const MENTIONS: [[&str; 2]; 3] = [
     [
         "update {s}imports set columns = '[]' where instr(lower(columns), ?1) > 0",
         "update {s}imports set columns = '[]' where position(?1::text in lower(columns)) > 0",
+    ],
+    // A mapping holds texts of its own: constants, and what lookups look for.
+    [
+        "update {s}imports set mapping = '{}'
+         where state not in ('queued', 'running') and instr(lower(mapping), ?1) > 0",
+        "update {s}imports set mapping = '{}'
+         where state not in ('queued', 'running') and position(?1::text in lower(mapping)) > 0",
+    ],
+    [
+        "delete from {s}import_mappings where instr(lower(mapping), ?1) > 0",
+        "delete from {s}import_mappings where position(?1::text in lower(mapping)) > 0",
     ],
     [
         "delete from {s}idempotency where instr(lower(answer), ?1) > 0",
@@ -315,8 +335,7 @@ impl Workspace {
                 let ids = all_ids(tx, id).await?;
                 for table in owned(tx).await? {
                     let columns = columns(tx, &table).await?;
-                    let theirs = " where bucket = ?1 and customer_id = ?2";
-                    let text = select(&table, &columns, theirs);
+                    let text = select(&table, &columns, theirs(&table));
                     let mut rows = Vec::new();
                     for one in &ids {
                         let whose = crate::params![bucket_of(*one), *one];

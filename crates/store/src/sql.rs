@@ -133,6 +133,7 @@ id_params!(
     AlertId,
     DeliveryId,
     ImportId,
+    ImportMappingId,
     JobId,
     NodeId,
     UserId,

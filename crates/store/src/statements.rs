@@ -18,7 +18,8 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::groups::SQL);
     all.extend(crate::idempotency::SQL);
     all.extend(crate::images::SQL);
-    all.extend(crate::imports::SQL);
+    all.extend(crate::import_mappings::SQL);
+    all.extend(crate::imports::SQLS.concat());
     all.extend(crate::jobs::SQL);
     all.extend(crate::mailbox::SQL);
     all.extend(crate::memberships::SQLS.concat());
@@ -36,6 +37,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all.extend(crate::topics::SQL);
+    all.extend(crate::undo::SQLS.concat());
     all
 }
 

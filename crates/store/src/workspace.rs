@@ -185,7 +185,7 @@ impl Workspace {
         let upserts =
             changes.iter().filter(|change| matches!(change, Change::UpsertCustomer(_))).count();
         let system_ids = self.system_ids(upserts).await?;
-        let mut how = Applying { schema, at, judge: true, system_ids: Vec::new() };
+        let mut how = Applying { schema, at, judge: true, system_ids: Vec::new(), journal: None };
         let count = changes.len();
         // They are no part of the result, because a result that was kept used those of its time.
         let system_ids = Arc::new(Mutex::new(system_ids));

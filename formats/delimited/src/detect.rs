@@ -1,8 +1,9 @@
 //! Finding out how a file is written from its first bytes.
 
+use crate::encoding::{decoded, encoding_of, mark};
 use crate::header::is_header;
 use crate::splitter::{Fed, Splitter};
-use crate::{Encoding, Fault, Layout, Limits, LineEnding, Reason};
+use crate::{Adjust, Encoding, Fault, Layout, Limits, LineEnding, Reason};
 
 /// How many of a file's first bytes [`detect`] wants. A shorter sample is taken for the whole file,
 /// and of a longer one the rest is not looked at.
@@ -18,27 +19,40 @@ const DELIMITERS: [(u8, f64); 4] = [(b',', 0.0), (b';', 1.5), (b'\t', 1.5), (b'|
 /// How the file that begins with `sample` is written.
 ///
 /// # Errors
-/// A fault without a row when the file is empty, in an encoding that is not read, of another kind
-/// altogether (a workbook, an archive), or wider than the default limit. Whether names in the
-/// header repeat is for [`crate::Reader::open`] to say.
+/// A fault without a row when the file is empty, of another kind altogether (a workbook, an
+/// archive), or wider than the default limit. Whether names in the header repeat is for
+/// [`crate::Reader::open`] to say.
 pub fn detect(sample: &[u8]) -> Result<Layout, Fault> {
+    detect_as(sample, &Adjust::default())
+}
+
+/// The same, with what somebody knows better.
+///
+/// # Errors
+/// As [`detect`].
+pub fn detect_as(sample: &[u8], adjust: &Adjust) -> Result<Layout, Fault> {
     let whole = sample.len() < SAMPLE_BYTES;
     let sample = &sample[..sample.len().min(SAMPLE_BYTES)];
     refuse_other_kinds(sample)?;
-    let (encoding, bom) = encoding_of(sample, whole);
-    if encoding != Encoding::Utf8 {
-        let encoding = encoding.name();
-        return Err(Fault::of_file(Reason::UnsupportedEncoding { encoding }));
-    }
-    let text = if bom { &sample[3..] } else { sample };
+    let (encoding, bom) = match adjust.encoding {
+        Some(encoding) => {
+            let mark = mark(encoding);
+            (encoding, !mark.is_empty() && sample.starts_with(mark))
+        }
+        None => encoding_of(sample, whole),
+    };
+    let text = decoded(sample, encoding, whole);
+    let text = text.strip_prefix(mark(Encoding::Utf8)).unwrap_or(&text);
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(Fault::of_file(Reason::EmptyFile));
     }
-    let double = best_split(text, b'"', whole);
-    let best = if written_with_apostrophes(text, double.layout.delimiter) {
-        best_split(text, b'\'', whole)
-    } else {
-        double
+    let double = best_split(text, Some(b'"'), adjust.delimiter, whole);
+    let best = match adjust.quote {
+        Some(quote) => best_split(text, quote, adjust.delimiter, whole),
+        None if written_with_apostrophes(text, double.layout.delimiter) => {
+            best_split(text, Some(b'\''), adjust.delimiter, whole)
+        }
+        None => double,
     };
     let (limit, first) = (Limits::default().columns, &best.records[0]);
     if first.len() > limit {
@@ -46,8 +60,9 @@ pub fn detect(sample: &[u8]) -> Result<Layout, Fault> {
         return Err(Fault::of_file(reason));
     }
     Ok(Layout {
+        encoding,
         bom,
-        header: is_header(first, &best.records[1..]),
+        header: adjust.header.unwrap_or_else(|| is_header(first, &best.records[1..])),
         line_ending: line_ending_of(text),
         ..best.layout
     })
@@ -69,47 +84,6 @@ fn refuse_other_kinds(sample: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The encoding, and whether a UTF-8 byte order mark says so.
-fn encoding_of(sample: &[u8], whole: bool) -> (Encoding, bool) {
-    if sample.starts_with(b"\xef\xbb\xbf") {
-        return (Encoding::Utf8, true);
-    }
-    if sample.starts_with(b"\xff\xfe") {
-        return (Encoding::Utf16Le, false);
-    }
-    if sample.starts_with(b"\xfe\xff") {
-        return (Encoding::Utf16Be, false);
-    }
-    // Western text in UTF-16 has a NUL in nearly every other byte; a stray NUL is a row's fault.
-    let nuls = |offset| sample.iter().skip(offset).step_by(2).filter(|&&byte| byte == 0).count();
-    let (even, odd, pairs) = (nuls(0), nuls(1), sample.len() / 2);
-    if pairs > 1 && odd * 10 >= pairs * 7 && even * 10 < pairs {
-        return (Encoding::Utf16Le, false);
-    }
-    if pairs > 1 && even * 10 >= pairs * 7 && odd * 10 < pairs {
-        return (Encoding::Utf16Be, false);
-    }
-    let (good, bad) = beyond_ascii(sample, whole);
-    // In a UTF-8 file with some broken cells the whole characters are in the majority; in Latin-1
-    // text hardly two neighbouring letters happen to look like one.
-    if bad > good { (Encoding::Windows1252, false) } else { (Encoding::Utf8, false) }
-}
-
-/// How many characters beyond ASCII are valid UTF-8, and how many byte sequences are not.
-fn beyond_ascii(sample: &[u8], whole: bool) -> (usize, usize) {
-    let (mut good, mut bad) = (0, 0);
-    let mut chunks = sample.utf8_chunks().peekable();
-    while let Some(chunk) = chunks.next() {
-        good += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
-        // The sample may end in the middle of a character.
-        let cut = !whole && chunks.peek().is_none() && chunk.invalid().len() < 4;
-        if !chunk.invalid().is_empty() && !cut {
-            bad += 1;
-        }
-    }
-    (good, bad)
-}
-
 struct Split {
     layout: Layout,
     /// At least one.
@@ -117,9 +91,13 @@ struct Split {
     score: f64,
 }
 
-fn best_split(text: &[u8], quote: u8, whole: bool) -> Split {
+fn best_split(text: &[u8], quote: Option<u8>, given: Option<u8>, whole: bool) -> Split {
+    let candidates = match given {
+        Some(delimiter) => vec![(delimiter, 0.0)],
+        None => DELIMITERS.to_vec(),
+    };
     let mut best = None;
-    for (delimiter, head_start) in DELIMITERS {
+    for (delimiter, head_start) in candidates {
         let layout = Layout { delimiter, quote, ..Layout::default() };
         let records = split(text, &layout, whole);
         let score = score(&records, head_start);
@@ -127,7 +105,7 @@ fn best_split(text: &[u8], quote: u8, whole: bool) -> Split {
             best = Some(Split { layout, records, score });
         }
     }
-    best.expect("the list of delimiters is not empty")
+    best.expect("there is at least one candidate")
 }
 
 /// The first records of the sample. The last one is left out when the sample may have cut it.

@@ -3,9 +3,10 @@
 
 use std::io::{self, Write};
 
+use crate::encoding::{encode, mark};
 use crate::export::push_cell;
 use crate::splitter::{Fed, Splitter};
-use crate::{Layout, Limits};
+use crate::{Encoding, Layout, Limits};
 
 /// Writes refused rows. Every row written has the input's columns and one more.
 ///
@@ -29,7 +30,7 @@ impl<W: Write> ErrorFileWriter<W> {
     pub fn create(out: W, layout: &Layout, header: &[String], columns: usize) -> io::Result<Self> {
         let mut writer = ErrorFileWriter::append(out, layout, columns);
         if layout.bom {
-            writer.line.extend_from_slice(b"\xef\xbb\xbf");
+            writer.line.extend_from_slice(mark(Encoding::Utf8));
         }
         if layout.header {
             for name in header {
@@ -55,7 +56,8 @@ impl<W: Write> ErrorFileWriter<W> {
         }
     }
 
-    /// Writes a refused row: `raw` as [`crate::Row::raw`] or [`crate::Refused`] gave it.
+    /// Writes a refused row: `raw` as [`crate::Row::raw`] or [`crate::Refused`] gave it, in UTF-8;
+    /// the file itself is in the layout's encoding.
     ///
     /// A row that cannot be split again (an open quote, bytes that are not text) stands as one
     /// quoted cell in the first column. Missing cells are left empty; surplus ones are joined in
@@ -138,7 +140,13 @@ impl<W: Write> ErrorFileWriter<W> {
     }
 
     fn write_line(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.line)?;
+        if self.layout.encoding == Encoding::Utf8 {
+            self.out.write_all(&self.line)?;
+        } else {
+            let mut encoded = Vec::with_capacity(self.line.len() * 2);
+            encode(&self.line, self.layout.encoding, &mut encoded);
+            self.out.write_all(&encoded)?;
+        }
         self.line.clear();
         Ok(())
     }

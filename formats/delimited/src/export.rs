@@ -115,30 +115,38 @@ pub fn restore(cell: &str) -> &str {
 
 /// Appends a cell, in quotes when it would be read otherwise without them.
 pub(crate) fn push_cell(buffer: &mut Vec<u8>, cell: &str, layout: &Layout) {
-    let special = |byte: u8| {
-        byte == layout.delimiter || byte == layout.quote || byte == b'\n' || byte == b'\r'
+    let Some(quote) = layout.quote else {
+        // Nothing can hold them together, so what would split the cell becomes a blank.
+        let splits = |byte: u8| byte == layout.delimiter || byte == b'\n' || byte == b'\r';
+        buffer.extend(cell.bytes().map(|byte| if splits(byte) { b' ' } else { byte }));
+        return;
     };
+    let special =
+        |byte: u8| byte == layout.delimiter || byte == quote || byte == b'\n' || byte == b'\r';
     // Some readers trim what is not quoted, and a first cell could pass for a byte order mark.
     let padded = cell.starts_with([' ', '\t', '\u{feff}']) || cell.ends_with([' ', '\t']);
     if !padded && !cell.bytes().any(special) {
         buffer.extend_from_slice(cell.as_bytes());
         return;
     }
-    buffer.push(layout.quote);
+    buffer.push(quote);
     for byte in cell.bytes() {
-        if byte == layout.quote {
+        if byte == quote {
             buffer.push(byte);
         }
         buffer.push(byte);
     }
-    buffer.push(layout.quote);
+    buffer.push(quote);
 }
 
 /// Ends the row that began at `begin` in the buffer. A row of one empty cell gets quotes, because
 /// a blank line is no row.
 pub(crate) fn end_row(buffer: &mut Vec<u8>, begin: usize, layout: &Layout) {
     if buffer.len() == begin {
-        buffer.extend_from_slice(&[layout.quote, layout.quote]);
+        match layout.quote {
+            Some(quote) => buffer.extend_from_slice(&[quote, quote]),
+            None => buffer.push(b' '),
+        }
     }
     buffer.extend_from_slice(layout.line_ending.bytes());
 }

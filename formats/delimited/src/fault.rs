@@ -54,10 +54,6 @@ pub enum Reason {
     // The whole file.
     #[error("the file is empty: expected a header and rows; check that the export wrote its data")]
     EmptyFile,
-    #[error(
-        "the file is written in {encoding}, and only UTF-8 is read: save it as \"CSV UTF-8\" and send it again"
-    )]
-    UnsupportedEncoding { encoding: &'static str },
     #[error("the file is {found}, not delimited text: save it as CSV (UTF-8) and send that")]
     NotDelimitedText { found: &'static str },
     #[error(
@@ -105,7 +101,6 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Reason::EmptyFile => "empty_file",
-            Reason::UnsupportedEncoding { .. } => "unsupported_encoding",
             Reason::NotDelimitedText { .. } => "not_delimited_text",
             Reason::TooManyFileColumns { .. } => "too_many_file_columns",
             Reason::DuplicateHeaders { .. } => "duplicate_headers",

@@ -4,27 +4,55 @@ use serde::{Deserialize, Serialize};
 
 /// How the bytes of a file stand for characters.
 ///
-/// All of these are recognised; only [`Encoding::Utf8`] is read today, so [`crate::detect`] answers
-/// the others with a fault that names them.
+/// [`crate::detect`] tells all of them apart but the last two, and then answers Windows-1252, which
+/// reads both. A [`crate::Reader`] reads UTF-8; [`crate::Decoder`] makes it of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum Encoding {
+    #[serde(rename = "utf-8", alias = "utf8")]
     Utf8,
+    #[serde(rename = "utf-16le", alias = "utf16-le", alias = "utf-16-le")]
     Utf16Le,
+    #[serde(rename = "utf-16be", alias = "utf16-be", alias = "utf-16-be")]
     Utf16Be,
-    /// Latin-1 and its Windows superset; they cannot be told apart and the superset reads both.
+    #[serde(rename = "windows-1252", alias = "windows1252")]
     Windows1252,
+    #[serde(rename = "iso-8859-1", alias = "latin1")]
+    Iso88591,
 }
 
 impl Encoding {
-    /// The name people know it by.
+    pub const ALL: [Encoding; 5] = [
+        Encoding::Utf8,
+        Encoding::Utf16Le,
+        Encoding::Utf16Be,
+        Encoding::Windows1252,
+        Encoding::Iso88591,
+    ];
+
+    /// The name it goes by in settings and answers.
     pub fn name(self) -> &'static str {
         match self {
-            Encoding::Utf8 => "UTF-8",
-            Encoding::Utf16Le => "UTF-16 (little endian)",
-            Encoding::Utf16Be => "UTF-16 (big endian)",
-            Encoding::Windows1252 => "Latin-1 (Windows-1252)",
+            Encoding::Utf8 => "utf-8",
+            Encoding::Utf16Le => "utf-16le",
+            Encoding::Utf16Be => "utf-16be",
+            Encoding::Windows1252 => "windows-1252",
+            Encoding::Iso88591 => "iso-8859-1",
         }
+    }
+
+    /// An encoding by its name, or by another that is common for it. `utf-16` alone means little
+    /// endian.
+    pub fn parse(text: &str) -> Option<Encoding> {
+        let plain: String =
+            text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+        Some(match plain.as_str() {
+            "utf8" | "utf8bom" | "utf8sig" | "ascii" | "usascii" => Encoding::Utf8,
+            "utf16le" | "utf16" | "ucs2" => Encoding::Utf16Le,
+            "utf16be" => Encoding::Utf16Be,
+            "windows1252" | "cp1252" | "ansi" => Encoding::Windows1252,
+            "iso88591" | "latin1" => Encoding::Iso88591,
+            _ => return None,
+        })
     }
 }
 
@@ -38,6 +66,14 @@ pub enum LineEnding {
 }
 
 impl LineEnding {
+    pub fn name(self) -> &'static str {
+        match self {
+            LineEnding::CrLf => "crlf",
+            LineEnding::Lf => "lf",
+            LineEnding::Cr => "cr",
+        }
+    }
+
     pub fn bytes(self) -> &'static [u8] {
         match self {
             LineEnding::CrLf => b"\r\n",
@@ -55,8 +91,9 @@ pub struct Layout {
     pub bom: bool,
     /// One ASCII byte, usually `,` `;` `|` or a tab.
     pub delimiter: u8,
-    /// One ASCII byte, `"` or `'`; doubled inside a quoted cell it stands for itself.
-    pub quote: u8,
+    /// One ASCII byte, `"` or `'`; doubled inside a quoted cell it stands for itself. `None` where
+    /// quotes are plain text.
+    pub quote: Option<u8>,
     /// The first record names the columns.
     pub header: bool,
     pub line_ending: LineEnding,
@@ -69,11 +106,21 @@ impl Default for Layout {
             encoding: Encoding::Utf8,
             bom: false,
             delimiter: b',',
-            quote: b'"',
+            quote: Some(b'"'),
             header: true,
             line_ending: LineEnding::Lf,
         }
     }
+}
+
+/// What somebody knows better than [`crate::detect`]; the rest is found out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Adjust {
+    pub encoding: Option<Encoding>,
+    pub delimiter: Option<u8>,
+    /// `Some(None)` for no quotes at all.
+    pub quote: Option<Option<u8>>,
+    pub header: Option<bool>,
 }
 
 /// How much a reader accepts before it refuses a row or a file.

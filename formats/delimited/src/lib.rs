@@ -5,10 +5,10 @@
 //! are, where the bytes come from or what becomes of a row; it opens no file and reads no clock.
 //!
 //! A row that cannot be read is handed over as [`Refused`], with the reason and its raw text, and
-//! reading goes on behind it. Only what makes the whole file unusable (no text, another encoding,
-//! a header with the same name twice) ends the reading, before the first row.
+//! reading goes on behind it. Only what makes the whole file unusable (no text, a header with the same name twice) ends the reading, before the first row.
 
 mod detect;
+mod encoding;
 mod error_file;
 mod export;
 mod fault;
@@ -19,11 +19,14 @@ mod reader;
 mod row;
 mod source;
 mod splitter;
+mod values;
 
-pub use detect::{SAMPLE_BYTES, detect};
+pub use detect::{SAMPLE_BYTES, detect, detect_as};
+pub use encoding::{Decoder, detect_encoding};
 pub use error_file::ErrorFileWriter;
 pub use export::{ExportOptions, ExportWriter, defuse, restore};
 pub use fault::{Fault, OpenError, Reason};
-pub use layout::{Encoding, Layout, Limits, LineEnding, Position};
+pub use layout::{Adjust, Encoding, Layout, Limits, LineEnding, Position};
 pub use reader::Reader;
 pub use row::{Item, Refused, Row};
+pub use values::{DateOrder, DecimalMark, Form, date, detect_forms, number};

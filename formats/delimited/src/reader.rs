@@ -6,7 +6,7 @@ use crate::header;
 use crate::line_ends::{LineCount, trim_line_end};
 use crate::source::Source;
 use crate::splitter::{Fed, Splitter};
-use crate::{Encoding, Fault, Item, Layout, Limits, OpenError, Position, Reason, Refused, Row};
+use crate::{Fault, Item, Layout, Limits, OpenError, Position, Reason, Refused, Row};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -51,17 +51,14 @@ enum Shape {
 }
 
 impl<R: Read> Reader<R> {
-    /// Starts at the beginning of a file and reads its header, when the layout has one.
+    /// Starts at the beginning of a file and reads its header, when the layout has one. The input
+    /// is UTF-8 whatever the layout's encoding is: [`crate::Decoder`] makes it so.
     ///
     /// # Errors
-    /// [`OpenError::Fault`] for an encoding that is not read, an empty file, more columns than the limit, a header that names a
+    /// [`OpenError::Fault`] for an empty file, more columns than the limit, a header that names a
     /// column twice or that cannot be read as a row (then with row 0); [`OpenError::Io`] when the
     /// input fails. A header without rows is no fault.
     pub fn open(input: R, layout: &Layout, limits: Limits) -> Result<Self, OpenError> {
-        if layout.encoding != Encoding::Utf8 {
-            let encoding = layout.encoding.name();
-            return Err(Fault::of_file(Reason::UnsupportedEncoding { encoding }).into());
-        }
         let start = Position { byte: 0, row: u64::from(!layout.header), line: 1 };
         let mut reader = Reader::at(input, layout, limits, 0, start);
         reader.skip_bom()?;

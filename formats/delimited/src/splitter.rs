@@ -31,8 +31,11 @@ pub(crate) enum Fed {
 impl Splitter {
     /// Keeps at most `columns` cells and a few more; of wider records only the count is known.
     pub fn new(layout: &Layout, columns: usize) -> Self {
-        let mut core =
-            csv_core::ReaderBuilder::new().delimiter(layout.delimiter).quote(layout.quote).build();
+        let mut core = csv_core::ReaderBuilder::new()
+            .delimiter(layout.delimiter)
+            .quote(layout.quote.unwrap_or(b'"'))
+            .quoting(layout.quote.is_some())
+            .build();
         // A byte order mark is the reader's business. csv-core would drop one from the first
         // bytes it sees, which after a resume are those of any row, so it gets to see a blank line.
         core.read_record(b"\n", &mut [0], &mut [0]);

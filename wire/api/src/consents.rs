@@ -74,8 +74,8 @@ pub struct ConsentEntry {
     pub channel: &'static str,
     /// Empty for the whole channel.
     pub topic: String,
-    /// `granted`, `withdrawn`, or `lifted` where a *no* to the channel stopped counting because
-    /// the customer granted a topic.
+    /// `granted`, `withdrawn`, `lifted` where a *no* to the channel stopped counting because the
+    /// customer granted a topic, or `undone` where the import that said it was undone.
     #[schema(example = "granted")]
     pub state: String,
     pub source: String,

@@ -1,222 +1,32 @@
 //! `/v1/imports`: files that become customers or records.
 
+mod shapes;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
-use serde::{Deserialize, Serialize};
-use tidings_domain::{ImportId, Timestamp};
-use tidings_engine::imports::{self, Column, ImportMode, Mapping, Suggestion, Upload};
-use utoipa::{IntoParams, ToSchema};
+use tidings_domain::ImportId;
+use tidings_engine::Error;
+use tidings_engine::imports::{self, Mapping, Upload, named, trial, undo};
 use uuid::Uuid;
 
+pub use self::shapes::*;
 use crate::call::{Call, ReadImports, WriteImports};
 use crate::errors::{Problem, Result};
 use crate::input::{Input, Path, Query};
 use crate::paging::{List, Paging};
-
-/// A file and what becomes of it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Import {
-    pub id: Uuid,
-    pub number: i64,
-    pub filename: String,
-    /// `draft`, `queued`, `running`, `done`, `failed` or `cancelled`.
-    pub state: &'static str,
-    pub bytes_total: u64,
-    pub bytes_done: u64,
-    pub rows: Rows,
-    pub layout: Layout,
-    pub columns: Vec<FileColumn>,
-    #[schema(value_type = MappingShape)]
-    pub mapping: Mapping,
-    /// Whose records the rows are; null for customers.
-    pub table: Option<String>,
-    pub error: Option<String>,
-    #[schema(value_type = String, format = DateTime)]
-    pub created_at: Timestamp,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub started_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub finished_at: Option<Timestamp>,
-    pub rows_per_second: u64,
-}
-
-/// Rows by what became of them.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Rows {
-    pub read: u64,
-    pub created: u64,
-    pub updated: u64,
-    pub unchanged: u64,
-    pub refused: u64,
-}
-
-/// How the file is written, as it was found out.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Layout {
-    pub encoding: &'static str,
-    pub bom: bool,
-    #[schema(example = ";")]
-    pub delimiter: String,
-    #[schema(example = "\"")]
-    pub quote: String,
-    /// Whether the first line names the columns.
-    pub header: bool,
-    #[schema(example = "lf")]
-    pub line_ending: &'static str,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct FileColumn {
-    /// From 0.
-    pub index: usize,
-    pub header: String,
-    /// Values of the first rows, at most five.
-    pub samples: Vec<String>,
-    #[schema(value_type = Option<SuggestionShape>)]
-    pub suggestion: Option<Suggestion>,
-}
-
-/// What a column looks like.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
-pub struct SuggestionShape {
-    to: String,
-    create: Option<NewKindShape>,
-}
-
-/// How columns become changes.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
-pub struct MappingShape {
-    columns: Vec<MappedColumnShape>,
-    /// `upsert`, or `update` to leave out who is not known.
-    mode: Option<String>,
-    /// The identity that alone names the customer: `external_id`, `email` or `phone`.
-    r#match: Option<String>,
-}
-
-/// A column and what it becomes.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
-pub struct MappedColumnShape {
-    /// Its header, or its place counted from 0.
-    #[schema(value_type = String, example = "E-mail")]
-    column: String,
-    /// An attribute or field, an identity, `ignore`, or for tables `key` and `customer.email` and
-    /// its like.
-    #[schema(example = "email")]
-    to: String,
-    create: Option<NewKindShape>,
-}
-
-/// The kind of an attribute or field to be made.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes the engine's own type to readers of the API")]
-pub struct NewKindShape {
-    #[schema(example = "date")]
-    kind: String,
-    scale: Option<u8>,
-    currency: Option<String>,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ImportChange {
-    #[schema(value_type = MappingShape)]
-    pub mapping: Mapping,
-}
-
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct UploadQuery {
-    #[param(example = "customers.csv")]
-    pub filename: Option<String>,
-    /// The table whose records the rows are; customers unless given.
-    pub table: Option<String>,
-    /// Start at once with the suggested mapping.
-    #[serde(default)]
-    pub start: bool,
-    /// `upsert`, or `update` to leave out who is not known.
-    #[param(value_type = Option<String>)]
-    pub mode: Option<ImportMode>,
-}
-
-/// A row that was refused.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct RefusedRow {
-    /// From 1, without the header.
-    pub row: u64,
-    pub line: u64,
-    pub column: String,
-    pub code: String,
-    pub message: String,
-    /// As it stands in the file, cut to 4 KB.
-    pub text: String,
-}
-
-pub fn import(stored: imports::Import, now: Timestamp) -> Import {
-    use tidings_engine::imports::{Encoding, LineEnding};
-    let rows_per_second = stored.rows_per_second(now);
-    let (layout, row) = (stored.layout, stored.row);
-    let column = |(index, column): (usize, Column)| FileColumn {
-        index,
-        header: column.header,
-        samples: column.samples,
-        suggestion: column.suggestion,
-    };
-    Import {
-        id: row.id.0,
-        number: row.number,
-        filename: row.filename,
-        state: row.state.name(),
-        bytes_total: row.bytes_total,
-        bytes_done: row.bytes_done,
-        rows: Rows {
-            read: row.counts.read,
-            created: row.counts.created,
-            updated: row.counts.updated,
-            unchanged: row.counts.unchanged,
-            refused: row.counts.refused,
-        },
-        layout: Layout {
-            encoding: match layout.encoding {
-                Encoding::Utf8 => "utf-8",
-                Encoding::Utf16Le => "utf-16-le",
-                Encoding::Utf16Be => "utf-16-be",
-                Encoding::Windows1252 => "windows-1252",
-            },
-            bom: layout.bom,
-            delimiter: char::from(layout.delimiter).to_string(),
-            quote: char::from(layout.quote).to_string(),
-            header: layout.header,
-            line_ending: match layout.line_ending {
-                LineEnding::CrLf => "crlf",
-                LineEnding::Lf => "lf",
-                LineEnding::Cr => "cr",
-            },
-        },
-        columns: stored.columns.into_iter().enumerate().map(column).collect(),
-        mapping: stored.mapping,
-        table: row.table,
-        error: row.error,
-        created_at: row.created_at,
-        started_at: row.started_at,
-        finished_at: row.finished_at,
-        rows_per_second,
-    }
-}
 
 /// Upload a file of at most 10 GB as the body. It waits as a draft with a suggested mapping,
 /// unless `start` is true.
 #[utoipa::path(post, path = "/v1/imports", tag = "Imports",
     security(("token" = ["imports"]), ("session" = ["editor"])),
     params(UploadQuery),
-    request_body(content((String = "text/csv"), (String = "application/octet-stream"))),
+    request_body(content((String = "text/csv"), (String = "application/x-ndjson"),
+        (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        (String = "application/octet-stream"))),
     responses((status = 201, body = Import)))]
 pub async fn upload(
     call: Call<WriteImports>,
@@ -226,7 +36,18 @@ pub async fn upload(
     let body = request.into_body().into_data_stream().map_err(std::io::Error::other);
     let body = tokio_util::io::StreamReader::new(body);
     let filename = query.filename.unwrap_or_else(|| "upload.csv".to_owned());
-    let upload = Upload { filename, table: query.table };
+    let written = LayoutChange {
+        encoding: query.encoding,
+        delimiter: query.delimiter,
+        quote: query.quote,
+        header: query.header,
+    };
+    let upload = Upload {
+        filename,
+        table: query.table,
+        adjust: written.adjust("")?,
+        mapping: query.mapping_name,
+    };
     let mut stored = imports::create(&call.ctx, upload, std::pin::pin!(body)).await?;
     if let Some(mode) = query.mode.filter(|mode| *mode != stored.mapping.mode) {
         let mapping = Mapping { mode, ..stored.mapping.clone() };
@@ -261,7 +82,7 @@ pub async fn show(call: Call<ReadImports>, Path(id): Path<Uuid>) -> Result<Json<
     Ok(Json(import(imports::get(&call.ctx, ImportId(id)).await?, call.ctx.now())))
 }
 
-/// Say what the columns of a draft become.
+/// Say what the columns of a draft become, or how its file is written.
 #[utoipa::path(patch, path = "/v1/imports/{id}", tag = "Imports", request_body = ImportChange,
     security(("token" = ["imports"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
@@ -271,8 +92,78 @@ pub async fn change(
     Path(id): Path<Uuid>,
     Input(body): Input<ImportChange>,
 ) -> Result<Json<Import>> {
-    let changed = imports::set_mapping(&call.ctx, ImportId(id), &body.mapping).await?;
+    let id = ImportId(id);
+    if let Some(layout) = &body.layout {
+        imports::set_layout(&call.ctx, id, layout.adjust("layout.")?).await?;
+    }
+    let changed = match (&body.mapping, &body.mapping_name) {
+        (Some(mapping), None) => imports::set_mapping(&call.ctx, id, mapping).await?,
+        (None, Some(name)) => named::take(&call.ctx, id, name).await?,
+        (None, None) => imports::get(&call.ctx, id).await?,
+        (Some(_), Some(_)) => {
+            let message = "expected either a mapping or the name of one";
+            return Err(Error::invalid("mapping_name", message).into());
+        }
+    };
     Ok(Json(import(changed, call.ctx.now())))
+}
+
+/// The first rows of a draft as they are read, and what the mapping makes of them.
+#[utoipa::path(post, path = "/v1/imports/{id}/preview", tag = "Imports",
+    request_body = PreviewInput,
+    security(("token" = ["imports"]), ("session" = ["editor"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = List<PreviewRow>)))]
+pub async fn preview(
+    call: Call<WriteImports>,
+    Path(id): Path<Uuid>,
+    Input(body): Input<PreviewInput>,
+) -> Result<Json<List<PreviewRow>>> {
+    let rows = imports::preview(&call.ctx, ImportId(id), body.mapping.as_ref()).await?;
+    let rows = rows.into_iter().map(|one| PreviewRow {
+        row: one.row,
+        line: one.line,
+        cells: one.cells,
+        becomes: one.becomes,
+        fault: one.fault,
+    });
+    Ok(Json(List::whole(rows.collect())))
+}
+
+/// Try a draft: what would become of each row, with nothing of it kept. An earlier trial is forgotten.
+#[utoipa::path(post, path = "/v1/imports/{id}/try", tag = "Imports",
+    security(("token" = ["imports"]), ("session" = ["editor"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = Import)))]
+pub async fn attempt(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
+    Ok(Json(import(trial::start(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// What a trial says of each row, in the order of the file. A page that looks for few among many may
+/// be short although there is more.
+#[utoipa::path(get, path = "/v1/imports/{id}/verdicts", tag = "Imports",
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
+    params(("id" = Uuid, Path), VerdictQuery),
+    responses((status = 200, body = List<RowVerdict>)))]
+pub async fn verdicts(
+    call: Call<ReadImports>,
+    Path(id): Path<Uuid>,
+    Query(query): Query<VerdictQuery>,
+) -> Result<Json<List<RowVerdict>>> {
+    let paging = Paging { limit: query.limit, cursor: query.cursor };
+    let (after, limit) = (paging.place()?, paging.limit()?);
+    let (items, next) =
+        trial::verdicts(&call.ctx, ImportId(id), after, limit, query.verdict).await?;
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let items = items.into_iter().map(|one| RowVerdict {
+        row: one.row,
+        line: one.line,
+        verdict: one.verdict,
+        column: said(one.column),
+        code: said(one.code),
+        message: said(one.message),
+    });
+    Ok(Json(List::page(items.collect(), next)))
 }
 
 /// Start a draft.
@@ -291,6 +182,40 @@ pub async fn start(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Jso
     responses((status = 200, body = Import)))]
 pub async fn cancel(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
     Ok(Json(import(imports::cancel(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// Undo an import, up to 30 days after its end: fields that still hold what it wrote go back, and
+/// customers that it made and nothing else has touched go away. What was sent stays sent.
+#[utoipa::path(post, path = "/v1/imports/{id}/undo", tag = "Imports",
+    security(("token" = ["imports"]), ("session" = ["editor"])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = Import)))]
+pub async fn revert(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
+    Ok(Json(import(undo::start(&call.ctx, ImportId(id)).await?, call.ctx.now())))
+}
+
+/// What an undo left as it is, and why.
+#[utoipa::path(get, path = "/v1/imports/{id}/undo/kept", tag = "Imports",
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
+    params(("id" = Uuid, Path), Paging),
+    responses((status = 200, body = List<KeptField>)))]
+pub async fn kept(
+    call: Call<ReadImports>,
+    Path(id): Path<Uuid>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<List<KeptField>>> {
+    let (after, limit) = (paging.place()?, paging.limit()?);
+    let (items, next) = undo::kept(&call.ctx, ImportId(id), after, limit).await?;
+    let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let items = items.into_iter().map(|one| KeptField {
+        customer: one.customer.map(|id| id.0),
+        key: said(one.key),
+        field: said(one.field),
+        reason: one.reason,
+        imported: one.imported,
+        current: one.current,
+    });
+    Ok(Json(List::page(items.collect(), next)))
 }
 
 /// Rows that were refused, in the order of the file.

@@ -18,6 +18,7 @@ mod forms;
 mod groups;
 mod idempotency;
 mod images;
+mod import_mappings;
 mod imports;
 mod input;
 mod mailbox;
@@ -112,10 +113,17 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(tables::upsert_records).layer(many()))
         .routes(routes!(imports::list, imports::upload))
         .routes(routes!(imports::show, imports::change))
+        .routes(routes!(imports::preview))
+        .routes(routes!(imports::attempt))
+        .routes(routes!(imports::verdicts))
+        .routes(routes!(imports::revert))
+        .routes(routes!(imports::kept))
         .routes(routes!(imports::start))
         .routes(routes!(imports::cancel))
         .routes(routes!(imports::refusals))
         .routes(routes!(imports::errors))
+        .routes(routes!(import_mappings::list, import_mappings::create))
+        .routes(routes!(import_mappings::change, import_mappings::remove))
         .routes(routes!(segments::list, segments::create))
         .routes(routes!(segments::count))
         .routes(routes!(segments::fields))

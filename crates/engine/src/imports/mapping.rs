@@ -7,11 +7,14 @@ mod names;
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use tidings_delimited::{DateOrder, DecimalMark, Form};
 use tidings_domain::change::Mode;
 use tidings_domain::schema::{Owner, Schema, Table, checked_attribute_name};
 use tidings_domain::value::Kind;
 
 pub use names::normalised;
+
+use super::transform::Transform;
 
 /// How the columns of a file become changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,19 +29,53 @@ pub struct Mapping {
     /// the first known one does.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_by: Option<String>,
+    /// With `replace`: the yes-or-no attribute that says who was in the file. Every row sets it, and
+    /// customers who are not in the file get *no*.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub present: Option<String>,
 }
 
-/// One column of the file and what it becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One column of the file, several of them or a constant, and what it becomes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MappedColumn {
-    pub column: ColumnName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<ColumnName>,
+    /// Several columns in place of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Join>,
+    /// The same text for every row, in place of a column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constant: Option<String>,
     /// An attribute or field, `external_id`, `email`, `phone`, `id`, `consent.email`, or `ignore`; for a table also
     /// `key` and `customer.external_id`, `customer.email`, `customer.phone`, `customer.id`.
     pub to: String,
+    /// What is done to each value, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<Transform>,
+    /// How numbers are written, where not plainly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<DecimalMark>,
+    /// How dates are written, where not year first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<DateOrder>,
     /// Makes the attribute or field first, with this kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<NewKind>,
+}
+
+/// Columns that become one value, those that are blank left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    pub columns: Vec<ColumnName>,
+    /// What stands between them; a blank unless said.
+    #[serde(default = "blank")]
+    pub with: String,
+}
+
+fn blank() -> String {
+    " ".to_owned()
 }
 
 /// A column by its header or by its place, counted from 0.
@@ -77,20 +114,43 @@ impl From<&Kind> for NewKind {
     }
 }
 
-/// Whether rows may make what is not there yet.
+/// Whether rows may make what is not there yet, change what is, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportMode {
+    /// Add who is new and update who is known.
     #[default]
+    #[serde(alias = "both")]
     Upsert,
+    /// Update only: who is not known is refused.
     Update,
+    /// Add only: who is known is refused.
+    #[serde(alias = "create")]
+    Add,
+    /// Add and update, and what the file has no value for is emptied.
+    Replace,
+}
+
+impl ImportMode {
+    pub const ALL: [ImportMode; 4] =
+        [ImportMode::Upsert, ImportMode::Update, ImportMode::Add, ImportMode::Replace];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ImportMode::Upsert => "upsert",
+            ImportMode::Update => "update",
+            ImportMode::Add => "add",
+            ImportMode::Replace => "replace",
+        }
+    }
 }
 
 impl From<ImportMode> for Mode {
     fn from(mode: ImportMode) -> Mode {
         match mode {
-            ImportMode::Upsert => Mode::Upsert,
+            ImportMode::Upsert | ImportMode::Replace => Mode::Upsert,
             ImportMode::Update => Mode::Update,
+            ImportMode::Add => Mode::Create,
         }
     }
 }
@@ -101,6 +161,31 @@ pub struct Suggestion {
     pub to: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<NewKind>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<DecimalMark>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<DateOrder>,
+    /// The values could be read in another form too, so somebody should look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ambiguous: bool,
+}
+
+impl Suggestion {
+    /// A place for a column, with the form of its values where that place has use for it.
+    fn new(to: String, create: Option<NewKind>, kind: Option<&Kind>, form: Form) -> Suggestion {
+        let decimal = form.decimal.filter(|_| kind.is_some_and(is_number));
+        let date = form.date.filter(|_| kind.is_some_and(is_date));
+        let ambiguous = form.ambiguous && (decimal.is_some() || date.is_some());
+        Suggestion { to, create, decimal, date, ambiguous }
+    }
+}
+
+pub(super) fn is_number(kind: &Kind) -> bool {
+    matches!(kind, Kind::Integer | Kind::Decimal { .. } | Kind::Money { .. })
+}
+
+pub(super) fn is_date(kind: &Kind) -> bool {
+    matches!(kind, Kind::Date | Kind::Timestamp)
 }
 
 /// A column of a file: its name, empty without a header, and values of its first rows.
@@ -108,6 +193,8 @@ pub struct Suggestion {
 pub struct Sampled<'a> {
     pub header: &'a str,
     pub values: &'a [String],
+    /// How its numbers and dates are written.
+    pub form: Form,
 }
 
 /// One suggestion a column; `None` where nothing can be said. No two columns are led to the same
@@ -126,7 +213,9 @@ pub fn suggest(
                 && let Some(to) = step(column, schema, table)
                 && taken.insert(to.clone())
             {
-                *slot = Some(Suggestion { to, create: None });
+                let known = fields(schema, table).iter().find(|field| field.name == to);
+                let kind = known.map(|field| &field.kind);
+                *slot = Some(Suggestion::new(to, None, kind, column.form));
             }
         }
     }
@@ -135,8 +224,10 @@ pub fn suggest(
             && let Some(name) = new_name(column.header, table, &taken)
         {
             taken.insert(name.clone());
-            let kind = kinds::sniff(column.values, names::concept(column.header));
-            *slot = Some(Suggestion { to: name, create: Some(NewKind::from(&kind)) });
+            let plain = kinds::plainly(column.values, column.form);
+            let kind = kinds::sniff(&plain, names::concept(column.header));
+            let create = Some(NewKind::from(&kind));
+            *slot = Some(Suggestion::new(name, create, Some(&kind), column.form));
         }
     }
     suggested
@@ -146,12 +237,15 @@ pub fn suggest(
 pub fn suggested_mapping(headers: &[String], suggestions: &[Option<Suggestion>]) -> Mapping {
     let columns = suggestions.iter().zip(headers).enumerate();
     let columns = columns.map(|(index, (suggestion, header))| MappedColumn {
-        column: match header.as_str() {
+        column: Some(match header.as_str() {
             "" => ColumnName::Index(index),
             name => ColumnName::Header(name.to_owned()),
-        },
+        }),
         to: suggestion.as_ref().map_or_else(|| "ignore".to_owned(), |one| one.to.clone()),
         create: suggestion.as_ref().and_then(|one| one.create.clone()),
+        decimal: suggestion.as_ref().and_then(|one| one.decimal),
+        date: suggestion.as_ref().and_then(|one| one.date),
+        ..MappedColumn::default()
     });
     Mapping { columns: columns.collect(), ..Mapping::default() }
 }
@@ -269,18 +363,22 @@ mod tests {
         let sampled: Vec<Sampled<'_>> = columns
             .iter()
             .zip(&values)
-            .map(|((header, _), values)| Sampled { header, values })
+            .zip(tidings_delimited::detect_forms(&values, b','))
+            .map(|(((header, _), values), form)| Sampled { header, values, form })
             .collect();
         let table = table.and_then(|name| schema.table(name)).map(|table| &**table);
         let found: Vec<String> = suggest(&sampled, &schema, table)
             .into_iter()
-            .map(|one| match one {
-                Some(Suggestion { to, create: Some(kind) }) => match kind.scale {
-                    Some(scale) => format!("{to}+{}/{scale}", kind.kind),
-                    None => format!("{to}+{}", kind.kind),
-                },
-                Some(Suggestion { to, create: None }) => to,
-                None => "-".to_owned(),
+            .map(|one| {
+                let Some(one) = one else { return "-".to_owned() };
+                let kind = one.create.map(|kind| match kind.scale {
+                    Some(scale) => format!("+{}/{scale}", kind.kind),
+                    None => format!("+{}", kind.kind),
+                });
+                let decimal = one.decimal.map(|mark| format!(" {mark:?}"));
+                let date = one.date.map(|order| format!(" {order:?}"));
+                let parts = [kind, decimal, date].map(Option::unwrap_or_default);
+                format!("{}{}", one.to, parts.concat())
             })
             .collect();
         assert_eq!(found, expected, "{columns:?}");
@@ -332,6 +430,34 @@ mod tests {
             None,
             &[("email", mails), ("E-mail", mails), ("First name", &["A"]), ("voornaam", &["A"])],
             &["email", "e_mail+email", "first_name", "voornaam+text"],
+        );
+    }
+
+    #[test]
+    fn the_form_of_values_is_suggested_where_the_place_has_use_for_it() {
+        check(
+            None,
+            &[
+                ("Geburtsdatum", &["31.12.1999", "1.2.2000"]),
+                ("Umsatz", &["1.234,50", "7"]),
+                ("Besuche", &["1.234"]),
+                ("first name", &["1,5"]),
+                ("postcode", &["1.234"]),
+                ("seen", &["12/31/1999 11:59 PM"]),
+            ],
+            &[
+                "geburtsdatum+date Dmy",
+                "umsatz+decimal/2 Comma",
+                "besuche+integer Comma",
+                "first_name",
+                "postcode+text",
+                "seen+timestamp Mdy",
+            ],
+        );
+        check(
+            Some("orders"),
+            &[("order id", &["o1"]), ("total", &["9,95"])],
+            &["key", "total Comma"],
         );
     }
 

@@ -5,11 +5,19 @@
 //! shown. The way of a file: `create` keeps it and suggests a mapping, `start` checks the mapping
 //! and queues the job, `run` applies the rows, `errors` hands the refused ones back.
 
+mod cell;
 mod errors;
 mod here;
+mod json_lines;
 mod mapping;
+pub mod named;
 mod plan;
+mod preview;
 mod run;
+mod transform;
+pub mod trial;
+pub mod undo;
+mod unpack;
 mod upload;
 
 use serde::{Deserialize, Serialize};
@@ -19,14 +27,16 @@ use tidings_store::Error as StoreError;
 use tidings_store::imports::{ImportState, RefusedRow};
 
 pub use errors::error_file;
-pub use here::run_here;
-pub use mapping::{ColumnName, ImportMode, MappedColumn, Mapping, NewKind, Suggestion};
+pub use here::{run_here, try_here};
+pub use mapping::{ColumnName, ImportMode, Join, MappedColumn, Mapping, NewKind, Suggestion};
 pub use plan::{Plan, column_name};
+pub use preview::{PreviewRow, preview};
 pub use run::run;
-pub use tidings_delimited::{Encoding, LineEnding};
-pub(crate) use upload::path_of;
-pub(crate) use upload::remove as remove_upload;
-pub use upload::{MAX_UPLOAD_BYTES, Upload, create};
+pub use tidings_delimited::{Adjust, DateOrder, DecimalMark, Encoding, LineEnding};
+pub use transform::{Lookup, Otherwise, Pattern, Split, Transform};
+pub use unpack::{FileKind, Packing, Source};
+pub use upload::{MAX_UPLOAD_BYTES, Upload, create, read_file, set_layout};
+pub(crate) use upload::{files_of, remove as remove_upload, remove_files};
 
 use crate::{Ctx, Error, Fault, Hub, Result};
 
@@ -35,8 +45,14 @@ use crate::{Ctx, Error, Fault, Hub, Result};
 pub struct Import {
     pub row: tidings_store::imports::Import,
     pub layout: Layout,
+    /// What the upload is.
+    pub source: Source,
     pub columns: Vec<Column>,
     pub mapping: Mapping,
+    /// How a trial of the draft stands.
+    pub trial: Option<trial::Trial>,
+    /// How undoing it stands.
+    pub undo: Option<undo::Undo>,
 }
 
 /// One column of the file.
@@ -55,8 +71,17 @@ impl Import {
             |error: serde_json::Error| Error::Internal(format!("read import: {error}"));
         Ok(Import {
             layout: serde_json::from_str(&row.layout).map_err(unreadable)?,
+            source: serde_json::from_str(&row.layout).map_err(unreadable)?,
             columns: serde_json::from_str(&row.columns).map_err(unreadable)?,
             mapping: serde_json::from_str(&row.mapping).map_err(unreadable)?,
+            trial: match &row.trial {
+                Some(trial) => Some(serde_json::from_str(trial).map_err(unreadable)?),
+                None => None,
+            },
+            undo: match &row.undo {
+                Some(undo) => Some(serde_json::from_str(undo).map_err(unreadable)?),
+                None => None,
+            },
             row,
         })
     }
@@ -122,6 +147,9 @@ pub async fn start(ctx: &Ctx, id: ImportId) -> Result<Import> {
         }
     }
     let started = ctx.workspace.start_import(id, json(&import.mapping)?, ctx.now()).await?;
+    if let Some(name) = import.source.mapped_by {
+        ctx.workspace.use_import_mapping(name, ctx.now()).await?;
+    }
     ctx.wake();
     Import::new(started)
 }
@@ -160,6 +188,34 @@ pub async fn refusals(
     get(ctx, id).await?;
     let page = ctx.workspace.import_refusals(id, after, limit, 4_096).await?;
     Ok((page.items, page.next))
+}
+
+/// A delimiter as people say it: one character, or `tab`, `comma`, `semicolon`, `pipe`, `space`.
+pub fn parse_delimiter(text: &str) -> std::result::Result<u8, String> {
+    let named = match text.to_ascii_lowercase().as_str() {
+        "tab" | "\\t" => Some(b'\t'),
+        "comma" => Some(b','),
+        "semicolon" => Some(b';'),
+        "pipe" => Some(b'|'),
+        "space" => Some(b' '),
+        _ => None,
+    };
+    let single = match text.as_bytes() {
+        [byte] if byte.is_ascii_punctuation() || b"\t ".contains(byte) => Some(*byte),
+        _ => None,
+    };
+    named.or(single).filter(|byte| !b"\"'".contains(byte)).ok_or_else(|| {
+        "expected one character between columns, or tab, comma, semicolon, pipe, space".to_owned()
+    })
+}
+
+/// A quote as people say it: one character, or `none` or nothing where there are no quotes.
+pub fn parse_quote(text: &str) -> std::result::Result<Option<u8>, String> {
+    match text.as_bytes() {
+        b"" | b"none" => Ok(None),
+        [byte] if byte.is_ascii_punctuation() => Ok(Some(*byte)),
+        _ => Err("expected one character around cells, or none".to_owned()),
+    }
 }
 
 fn json(value: &impl Serialize) -> Result<String> {

@@ -1,18 +1,22 @@
 //! A mapping made ready for rows: every column's target is known, and each row becomes one change.
 
-use std::collections::{HashMap, HashSet};
+mod checked;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use tidings_delimited::{Row, restore};
+use tidings_delimited::Row;
 use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mark, Mode, Refusal, UpsertCustomer,
     UpsertRecord,
 };
 use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
-use tidings_domain::schema::{Owner, Schema, Table};
+use tidings_domain::schema::{Schema, Table};
 use tidings_domain::value::{Kind, Value};
 
-use super::mapping::{ColumnName, Mapping};
+use self::checked::Checked;
+use super::cell::Cell;
+use super::mapping::{ImportMode, MappedColumn, Mapping, NewKind};
 use crate::{Error, Fault, Result};
 
 /// How rows become changes.
@@ -20,29 +24,35 @@ use crate::{Error, Fault, Result};
 pub struct Plan {
     target: Target,
     mode: Mode,
+    /// Whether attributes and fields that the file has no value for are emptied.
+    empties: bool,
+    /// The attribute that says who was in the file.
+    pub present: Option<String>,
     /// Attributes or fields to make before the first row.
     pub create: Vec<(String, Kind)>,
     /// What a refusal's path is called in the file.
     pub paths: Arc<Vec<(String, String)>>,
+    /// Values of attributes and fields that are not there yet, which a trial only checks.
+    unmade: Vec<(Cell, String, Kind)>,
 }
 
 #[derive(Clone, Debug)]
 enum Target {
     Customers {
-        id: Option<usize>,
-        /// Columns of external id, e-mail and phone.
-        names: [Option<usize>; 3],
+        id: Option<Cell>,
+        /// External id, e-mail and phone.
+        names: [Option<Cell>; 3],
         match_by: Option<IdentityKind>,
-        attributes: Vec<(usize, String)>,
-        /// The column that says whether the customer wants e-mail.
-        consent: Option<usize>,
+        attributes: Vec<(Cell, String)>,
+        /// What says whether the customer wants e-mail.
+        consent: Option<Cell>,
     },
     Records {
         table: String,
-        key: usize,
-        /// Columns that may name the owner, the surest first.
-        owners: Vec<(OwnerName, usize)>,
-        fields: Vec<(usize, String)>,
+        key: Cell,
+        /// What may name the owner, the surest first.
+        owners: Vec<(OwnerName, Cell)>,
+        fields: Vec<(Cell, String)>,
     },
 }
 
@@ -51,6 +61,9 @@ enum OwnerName {
     Id,
     Identity(IdentityKind),
 }
+
+/// Columns that may be joined into one value.
+const MAX_JOINED: usize = 20;
 
 const IDENTITIES: [IdentityKind; 3] =
     [IdentityKind::ExternalId, IdentityKind::Email, IdentityKind::Phone];
@@ -72,27 +85,50 @@ impl Plan {
             None => None,
         };
         let mut checked = Checked::default();
-        for (at, mapped) in mapping.columns.iter().enumerate() {
-            let path = |field: &str| format!("mapping.columns[{at}].{field}");
-            let Some(index) = checked.column(&mapped.column, headers, &path("column")) else {
-                continue;
+        let present = mapping.present.as_deref().map(|name| marking(name, schema));
+        let replaces = mapping.mode == ImportMode::Replace && table.is_none();
+        if mapping.present.as_deref().is_some_and(|name| !replaces || name == "ignore") {
+            let message = "only an import that replaces customers says who was in the file";
+            checked.fault("mapping.present".to_owned(), "invalid", message);
+        }
+        for (at, mapped) in mapping.columns.iter().chain(&present).enumerate() {
+            let path = |field: &str| match at < mapping.columns.len() {
+                true => format!("mapping.columns[{at}].{field}"),
+                false => "mapping.present".to_owned(),
             };
             if mapped.to == "ignore" {
-                continue;
-            }
-            if !checked.targets.insert(mapped.to.clone()) {
-                let message = format!("{} is given by two columns; ignore one", mapped.to);
-                checked.fault(path("to"), "duplicate_target", message);
+                checked.source(mapped, headers, &path);
                 continue;
             }
             let own = own_names(table.as_deref()).contains(&mapped.to.as_str());
-            if own && mapped.create.is_some() {
-                let message = format!("{} is a name of the hub's own", mapped.to);
-                checked.fault(path("create"), "invalid", message);
-            } else if !own {
-                checked.attribute(mapped, schema, table.as_deref(), &path);
+            let kind = match own {
+                true if mapped.create.is_some() => {
+                    let message = format!("{} is a name of the hub's own", mapped.to);
+                    checked.fault(path("create"), "invalid", message);
+                    None
+                }
+                true => None,
+                false => checked.attribute(mapped, schema, table.as_deref(), &path),
+            };
+            let marks = at == mapping.columns.len();
+            if marks && kind.as_ref().is_some_and(|kind| *kind != Kind::Boolean) {
+                let message = format!("{} is no yes-or-no attribute", mapped.to);
+                checked.fault("mapping.present".to_owned(), "invalid", message);
             }
-            checked.places.insert(mapped.to.clone(), index);
+            let Some(cell) = checked.cell(mapped, headers, kind.as_ref(), &path) else { continue };
+            if checked.places.contains_key(&mapped.to) {
+                let (field, code) = match checked.places[&mapped.to].from == cell.from {
+                    true => ("column", "duplicate_column"),
+                    false => ("to", "duplicate_target"),
+                };
+                let message = format!("{} is given twice; ignore one", mapped.to);
+                checked.fault(path(field), code, message);
+                continue;
+            }
+            if !own {
+                checked.attributes.push(mapped.to.clone());
+            }
+            checked.places.insert(mapped.to.clone(), cell);
         }
         let target = match &table {
             None => checked.customers(mapping),
@@ -103,59 +139,152 @@ impl Plan {
                 paths: Arc::new(checked.paths(headers, table.is_some())),
                 target,
                 mode: mapping.mode.into(),
+                empties: mapping.mode == ImportMode::Replace,
+                present: mapping.present.clone(),
                 create: checked.create,
+                unmade: Vec::new(),
             }),
             _ => Err(Error::Invalid(checked.faults)),
         }
     }
 
+    /// The same plan for a schema that still lacks what the mapping would make: those values are
+    /// checked and not set.
+    pub fn without_new(mut self) -> Plan {
+        let create = std::mem::take(&mut self.create);
+        let fields = match &mut self.target {
+            Target::Customers { attributes, .. } => attributes,
+            Target::Records { fields, .. } => fields,
+        };
+        for (name, kind) in create {
+            if let Some(at) = fields.iter().position(|(_, field)| *field == name) {
+                let (cell, name) = fields.remove(at);
+                self.unmade.push((cell, name, kind));
+            }
+        }
+        self
+    }
+
+    /// Whether a row has values for attributes or fields that are not there yet.
+    pub fn sets_new(&self, row: &Row<'_>) -> Result<bool, Refusal> {
+        let mut sets = false;
+        for (cell, name, kind) in &self.unmade {
+            let path = || self.field_path(name);
+            let value = match cell.change(row, &path)? {
+                Some(FieldChange::SetText(text)) => kind.parse_text(&text),
+                Some(FieldChange::SetJson(json)) => kind.parse_json(&json),
+                _ => continue,
+            };
+            let value = value.map_err(|text| Refusal::new("invalid_value", path(), text))?;
+            sets |= value.is_some();
+        }
+        Ok(sets)
+    }
+
+    fn field_path(&self, name: &str) -> String {
+        match &self.target {
+            Target::Customers { .. } => format!("attributes.{name}"),
+            Target::Records { .. } => format!("fields.{name}"),
+        }
+    }
+
     /// The change that a row asks for, or why it asks for none.
     pub fn change(&self, row: &Row<'_>) -> Result<Change, Refusal> {
-        let cell = |index: usize| restore(row.cell(index).unwrap_or_default());
-        let given = |index: &usize| Some(cell(*index)).filter(|text| !text.trim().is_empty());
-        let values = |columns: &[(usize, String)]| {
-            let given = columns.iter().filter_map(|(index, name)| {
-                let text = given(index)?;
-                Some((name.clone(), FieldChange::SetText(text.to_owned())))
-            });
-            given.collect::<Vec<_>>()
+        let text = |cell: &Option<Cell>, path: &str| match cell {
+            Some(cell) => cell.text(row, &|| path.to_owned()),
+            None => Ok(None),
+        };
+        let values = |columns: &[(Cell, String)]| {
+            let mut given = Vec::with_capacity(columns.len());
+            for (cell, name) in columns {
+                let change = cell.change(row, &|| self.field_path(name))?;
+                let change = change.or_else(|| self.empties.then_some(FieldChange::Clear));
+                if let Some(change) = change {
+                    given.push((name.clone(), change));
+                }
+            }
+            Ok(given)
         };
         match &self.target {
             Target::Customers { id, names, match_by, attributes, consent } => {
-                let id = id.as_ref().and_then(given).map(customer_id).transpose()?;
-                let [external_id, email, phone] =
-                    names.each_ref().map(|name| name.as_ref().and_then(given).map(str::to_owned));
+                let id = text(id, "id")?.as_deref().map(customer_id).transpose()?;
+                let [external_id, email, phone] = names;
                 Ok(Change::UpsertCustomer(UpsertCustomer {
                     id,
-                    external_id,
-                    email,
-                    phone,
+                    external_id: text(external_id, "external_id")?.map(Cow::into_owned),
+                    email: text(email, "email")?.map(Cow::into_owned),
+                    phone: text(phone, "phone")?.map(Cow::into_owned),
                     anonymous_id: None,
                     match_by: *match_by,
                     mode: self.mode,
-                    attributes: values(attributes),
-                    marks: match consent.as_ref().and_then(given) {
-                        Some(text) => vec![consent_mark(text)?],
+                    attributes: values(attributes)?,
+                    marks: match text(consent, CONSENT)? {
+                        Some(text) => vec![consent_mark(&text)?],
                         None => Vec::new(),
                     },
                 }))
             }
             Target::Records { table, key, owners, fields } => {
                 let mut customer = None;
-                for (name, index) in owners {
-                    let Some(text) = given(index) else { continue };
-                    customer = Some(owner(*name, text)?);
+                for (name, cell) in owners {
+                    let Some(text) = cell.text(row, &|| "customer".to_owned())? else { continue };
+                    customer = Some(owner(*name, &text)?);
                     break;
                 }
+                let key = key.text(row, &|| "key".to_owned())?.unwrap_or_default();
                 Ok(Change::UpsertRecord(UpsertRecord {
                     table: table.clone(),
-                    key: cell(*key).trim().to_owned(),
+                    key: key.trim().to_owned(),
                     customer,
                     mode: self.mode,
-                    fields: values(fields),
+                    fields: values(fields)?,
                 }))
             }
         }
+    }
+}
+
+impl Plan {
+    /// What each target gets of a row, as text.
+    pub fn shown(&self, row: &Row<'_>) -> Vec<(String, Result<Option<String>, Refusal>)> {
+        let mut cells: Vec<(String, &Cell)> = Vec::new();
+        match &self.target {
+            Target::Customers { id, names, attributes, consent, .. } => {
+                let own = ["id", "external_id", "email", "phone", CONSENT];
+                let given = [id, &names[0], &names[1], &names[2], consent];
+                for (name, cell) in own.into_iter().zip(given) {
+                    cells.extend(cell.as_ref().map(|cell| (name.to_owned(), cell)));
+                }
+                cells.extend(attributes.iter().map(|(cell, name)| (name.clone(), cell)));
+            }
+            Target::Records { key, owners, fields, .. } => {
+                cells.push(("key".to_owned(), key));
+                for (owner, cell) in owners {
+                    let name = match owner {
+                        OwnerName::Id => "customer.id".to_owned(),
+                        OwnerName::Identity(kind) => format!("customer.{}", kind.name()),
+                    };
+                    cells.push((name, cell));
+                }
+                cells.extend(fields.iter().map(|(cell, name)| (name.clone(), cell)));
+            }
+        }
+        let shown = cells.into_iter().map(|(name, cell)| {
+            let text = cell.text(row, &|| name.clone()).map(|text| text.map(Cow::into_owned));
+            (name, text)
+        });
+        shown.collect()
+    }
+}
+
+/// The attribute that every row sets, as a column of the mapping would.
+fn marking(name: &str, schema: &Schema) -> MappedColumn {
+    let boolean = || NewKind { kind: Kind::Boolean.name().to_owned(), scale: None, currency: None };
+    MappedColumn {
+        constant: Some("true".to_owned()),
+        to: name.to_owned(),
+        create: schema.attribute(name).is_none().then(boolean),
+        ..MappedColumn::default()
     }
 }
 
@@ -210,174 +339,6 @@ fn own_names(table: Option<&Table>) -> &'static [&'static str] {
             &["key", "customer.id", "customer.external_id", "customer.email", "customer.phone"]
         }
     }
-}
-
-/// What has been found while a mapping is checked.
-#[derive(Default)]
-struct Checked {
-    faults: Vec<Fault>,
-    columns: HashSet<usize>,
-    targets: HashSet<String>,
-    /// The column of each target.
-    places: HashMap<String, usize>,
-    attributes: Vec<String>,
-    create: Vec<(String, Kind)>,
-}
-
-impl Checked {
-    fn fault(&mut self, path: String, code: &'static str, message: impl Into<String>) {
-        self.faults.push(Fault::new(path, code, message));
-    }
-
-    fn column(&mut self, name: &ColumnName, headers: &[String], path: &str) -> Option<usize> {
-        let index = match name {
-            ColumnName::Index(index) => Some(*index).filter(|index| *index < headers.len()),
-            ColumnName::Header(name) => {
-                let name = name.trim();
-                headers.iter().position(|header| !name.is_empty() && header == name)
-            }
-        };
-        let Some(index) = index else {
-            let message = match name {
-                ColumnName::Index(index) => {
-                    format!("the file has {} columns, so none at place {index}", headers.len())
-                }
-                ColumnName::Header(name) => format!("the file has no column {name}"),
-            };
-            self.fault(path.to_owned(), "unknown_column", message);
-            return None;
-        };
-        if !self.columns.insert(index) {
-            self.fault(path.to_owned(), "duplicate_column", "this column is mapped twice");
-            return None;
-        }
-        Some(index)
-    }
-
-    /// An attribute or field that is there, or is to be made.
-    fn attribute(
-        &mut self,
-        mapped: &super::mapping::MappedColumn,
-        schema: &Schema,
-        table: Option<&Table>,
-        path: &dyn Fn(&str) -> String,
-    ) {
-        let known = match table {
-            None => schema.attribute(&mapped.to),
-            Some(table) => table.field(&mapped.to),
-        };
-        let word = if table.is_some() { "field" } else { "attribute" };
-        self.attributes.push(mapped.to.clone());
-        let kind = mapped.create.as_ref().map(super::mapping::NewKind::kind);
-        match (known, kind) {
-            (_, Some(Err(message))) => self.fault(path("create"), "invalid_kind", message),
-            (Some(known), Some(Ok(kind))) if known.kind != kind => {
-                let there = known.kind.name();
-                let message = format!("{word} {} exists and is of kind {there}", mapped.to);
-                self.fault(path("create"), "exists", message);
-            }
-            (Some(_), _) => {}
-            (None, Some(Ok(kind))) => {
-                match tidings_domain::schema::checked_attribute_name(&mapped.to) {
-                    Ok(_) => self.create.push((mapped.to.clone(), kind)),
-                    Err(message) => self.fault(path("to"), "invalid_name", message),
-                }
-            }
-            (None, None) => {
-                let message =
-                    format!("unknown {word} {}; add it to the schema or create it", mapped.to);
-                self.fault(path("to"), unknown_code(word), message);
-            }
-        }
-    }
-
-    /// The columns of attributes or fields in the order of the mapping.
-    fn fields(&self) -> Vec<(usize, String)> {
-        let placed = self.attributes.iter();
-        placed.filter_map(|name| Some((*self.places.get(name)?, name.clone()))).collect()
-    }
-
-    fn customers(&mut self, mapping: &Mapping) -> Option<Target> {
-        let place = |name: &str| self.places.get(name).copied();
-        let id = place("id");
-        let names = IDENTITIES.map(|kind| place(kind.name()));
-        let match_by = match mapping.match_by.as_deref() {
-            None => None,
-            Some(name) => {
-                let kind = IDENTITIES.into_iter().find(|kind| kind.name() == name);
-                if kind.is_none_or(|kind| place(kind.name()).is_none()) {
-                    let message = "expected external_id, email or phone, mapped to a column";
-                    self.fault("mapping.match".to_owned(), "invalid", message);
-                    return None;
-                }
-                kind
-            }
-        };
-        if id.is_none() && names.iter().all(Option::is_none) {
-            let message =
-                "map a column to external_id, email or phone, so that rows name customers";
-            self.fault("mapping.columns".to_owned(), "no_identity", message);
-            return None;
-        }
-        let consent = place(CONSENT);
-        Some(Target::Customers { id, names, match_by, attributes: self.fields(), consent })
-    }
-
-    fn records(&mut self, mapping: &Mapping, table: &Table) -> Option<Target> {
-        let place = |name: &str| self.places.get(name).copied();
-        let mut owners: Vec<(OwnerName, usize)> =
-            place("customer.id").map(|at| (OwnerName::Id, at)).into_iter().collect();
-        owners.extend(IDENTITIES.into_iter().filter_map(|kind| {
-            let at = place(&format!("customer.{}", kind.name()))?;
-            Some((OwnerName::Identity(kind), at))
-        }));
-        let key = place("key");
-        if mapping.match_by.is_some() {
-            let message = "records are matched by their key";
-            self.fault("mapping.match".to_owned(), "invalid", message);
-        }
-        if key.is_none() {
-            let message = "map a column to key, so that rows name records";
-            self.fault("mapping.columns".to_owned(), "no_key", message);
-        }
-        match (table.owner, owners.is_empty()) {
-            (Owner::Customer, true) => {
-                let message = "map a column to customer.external_id, customer.email or \
-                               customer.phone: records of this table belong to a customer";
-                self.fault("mapping.columns".to_owned(), "no_customer", message);
-            }
-            (Owner::Nobody, false) => {
-                let message = "records of this table belong to nobody";
-                self.fault("mapping.columns".to_owned(), "unexpected_customer", message);
-            }
-            _ => {}
-        }
-        let (table, fields) = (table.name.clone(), self.fields());
-        key.map(|key| Target::Records { table, key, owners, fields })
-    }
-
-    /// The header behind each path that a refusal may carry.
-    fn paths(&self, headers: &[String], is_table: bool) -> Vec<(String, String)> {
-        let prefix = if is_table { "fields." } else { "attributes." };
-        let named = self.places.iter().map(|(target, index)| {
-            let path = match self.attributes.contains(target) {
-                true => format!("{prefix}{target}"),
-                false => target.clone(),
-            };
-            (path, column_name(headers, *index))
-        });
-        let mut paths: Vec<(String, String)> = named.collect();
-        // The store speaks of the owner as a whole.
-        let owner = self.places.iter().find(|(target, _)| target.starts_with("customer."));
-        if let Some((_, index)) = owner {
-            paths.push(("customer".to_owned(), column_name(headers, *index)));
-        }
-        paths
-    }
-}
-
-fn unknown_code(word: &str) -> &'static str {
-    if word == "field" { "unknown_field" } else { "unknown_attribute" }
 }
 
 /// What a column is called in reports: its header, or its number from 1.

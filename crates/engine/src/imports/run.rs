@@ -10,12 +10,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tidings_domain::ImportId;
+use tidings_domain::schema::Schema;
 use tidings_store::Error as StoreError;
-use tidings_store::imports::{Advance, Chunk};
+use tidings_store::imports::{ABSENT, Advance, Chunk};
 use tidings_store::jobs::{Job, Next};
 use tokio::sync::{mpsc, watch};
 
-use self::reading::{Ended, Reading};
+pub(super) use self::reading::Ended;
+use self::reading::Reading;
 use super::plan::Plan;
 use super::{Import, upload};
 use crate::jobs::{is_fenced, lost_lease, note_fenced};
@@ -102,15 +104,62 @@ async fn advance_to_end(
         }
         Err(error) => return Err(error),
     };
+    let present = plan.present.clone();
+    let from = import.row.position.clone();
+    if let (Some(attribute), true) = (&present, from.starts_with(ABSENT)) {
+        return mark_absent(ctx, job, &import, attribute, stop).await;
+    }
+    let (rows, chunks) = read_chunks(ctx, &import, plan, schema, from);
+    let embedded = ctx.workspace.is_embedded();
+    let writing = Writing { ctx, job, id, rows: embedded.then_some(rows) };
+    match (write_all(writing, chunks, stop).await?, present) {
+        (Run::Ended, Some(attribute)) => mark_absent(ctx, job, &import, &attribute, stop).await,
+        (run, _) => Ok(run),
+    }
+}
+
+/// Behind the last row: marks those who were not in the file, slice by slice, and forgets who was.
+async fn mark_absent(
+    ctx: &Ctx,
+    job: &Job,
+    import: &Import,
+    attribute: &str,
+    stop: &watch::Receiver<bool>,
+) -> Result<Run> {
+    let id = import.row.id;
+    while !*stop.borrow() {
+        let marked = ctx.workspace.mark_absent(job, id, attribute, ctx.now()).await;
+        if let Advance::Stopped(_) = fenced(ctx, job, marked).await? {
+            ctx.workspace.forget_seen(import.row.number).await?;
+            ctx.wake();
+            return Ok(Run::Ended);
+        }
+    }
+    Ok(Run::Stopped)
+}
+
+/// Chunks of a file as they are read.
+pub(super) type Chunks = mpsc::Receiver<Result<Chunk, Ended>>;
+
+/// Reads a file on a thread of its own, from a position, or from its beginning where that is empty.
+/// Gives the number of rows of the chunks to come, which may be changed, and the chunks.
+pub(super) fn read_chunks(
+    ctx: &Ctx,
+    import: &Import,
+    plan: Plan,
+    schema: Arc<Schema>,
+    from: String,
+) -> (Arc<AtomicUsize>, Chunks) {
     let embedded = ctx.workspace.is_embedded();
     let rows = Arc::new(AtomicUsize::new(if embedded { EMBEDDED_ROWS } else { SERVER_ROWS }));
     let (hand_over, chunks) = mpsc::channel(AHEAD);
     let reading = Reading {
-        path: upload::path_of(&ctx.hub, id),
+        path: upload::path_of(&ctx.hub, import),
         layout: import.layout,
-        headers,
+        kind: import.source.kind,
+        headers: import.headers(),
         bytes_total: import.row.bytes_total,
-        from: import.row.position.clone(),
+        from,
         plan,
         schema,
         rows: rows.clone(),
@@ -119,8 +168,7 @@ async fn advance_to_end(
     };
     // It ends by itself when nobody takes its chunks any more.
     tokio::task::spawn_blocking(move || reading.run());
-    let writing = Writing { ctx, job, id, rows: embedded.then_some(rows) };
-    write_all(writing, chunks, stop).await
+    (rows, chunks)
 }
 
 /// What the writing of every chunk needs.
@@ -136,7 +184,7 @@ struct Writing<'a> {
 /// already waits for its turn while one is written.
 async fn write_all(
     writing: Writing<'_>,
-    mut chunks: mpsc::Receiver<Result<Chunk, Ended>>,
+    mut chunks: Chunks,
     stop: &watch::Receiver<bool>,
 ) -> Result<Run> {
     let at_once = if writing.rows.is_some() { QUEUED } else { 1 };
@@ -244,7 +292,7 @@ async fn note_trouble(ctx: &Ctx, job: &Job, id: ImportId, error: &StoreError) {
     }
 }
 
-async fn fenced<T>(ctx: &Ctx, job: &Job, result: Result<T, StoreError>) -> Result<T> {
+pub(super) async fn fenced<T>(ctx: &Ctx, job: &Job, result: Result<T, StoreError>) -> Result<T> {
     if is_fenced(&result) {
         note_fenced(ctx, job).await;
         return Err(lost_lease());

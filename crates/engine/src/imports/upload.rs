@@ -2,16 +2,21 @@
 //! are named.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use tidings_delimited::{Item, Layout, Limits, OpenError, Reader, SAMPLE_BYTES, detect};
+use tidings_delimited::{
+    Adjust, Decoder, Encoding, Item, Layout, Limits, OpenError, Reader, SAMPLE_BYTES, detect_as,
+    detect_encoding, detect_forms,
+};
 use tidings_domain::ImportId;
-use tidings_store::imports::NewImport;
+use tidings_domain::schema::{Schema, Table};
+use tidings_store::imports::{ImportState, NewImport, NewLayout};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-use super::mapping::{Sampled, suggest, suggested_mapping};
-use super::{Column, Import, folder, invalid_file, json};
+use super::mapping::{Mapping, Sampled, Suggestion, suggest, suggested_mapping};
+use super::unpack::{self, FileKind, Source};
+use super::{Column, Import, Plan, folder, invalid_file, json, named};
 use crate::{Ctx, Error, Fault, Hub, Result};
 
 /// The largest file that is taken.
@@ -30,6 +35,10 @@ pub struct Upload {
     pub filename: String,
     /// The table whose records the rows are; `None` means customers.
     pub table: Option<String>,
+    /// How the file is written, where the sender knows.
+    pub adjust: Adjust,
+    /// The name of a kept mapping; without one it is looked for.
+    pub mapping: Option<String>,
 }
 
 /// Keeps a file and makes an import of it, with a suggested mapping. A file that cannot be read at
@@ -50,35 +59,19 @@ pub async fn create(
     let id = ImportId::generate();
     crate::audit::about(id);
     let kept = keep(&folder(&ctx.hub), id, body).await?;
-    let path = kept.path.clone();
-    let looked = tokio::task::spawn_blocking(move || look(&path)).await;
-    let looked =
-        looked.map_err(|_| Error::Internal("looking at the file panicked".to_owned()))??;
-    let sampled: Vec<Sampled<'_>> = looked
-        .headers
-        .iter()
-        .zip(&looked.values)
-        .map(|(header, values)| Sampled { header, values })
-        .collect();
-    let suggestions = suggest(&sampled, &schema, table.as_deref());
-    let mapping = suggested_mapping(&looked.headers, &suggestions);
-    let columns: Vec<Column> = sampled
-        .iter()
-        .zip(suggestions)
-        .map(|(column, suggestion)| Column {
-            header: column.header.to_owned(),
-            samples: shown(column.values),
-            suggestion,
-        })
-        .collect();
+    let looked = look_at(&ctx.hub, id, upload.adjust).await?;
+    let shape = looked.shape(&schema, table.as_deref());
+    let known = known(ctx, &looked.headers, &schema, &upload).await?;
+    let source = Source { mapped_by: known.by, mapped_as: known.like, ..looked.source };
+    let mapping = known.mapping.unwrap_or(shape.mapping);
     let new = NewImport {
         id,
         filename: plain_filename(&upload.filename),
         table: upload.table,
-        layout: json(&looked.layout)?,
-        columns: json(&columns)?,
+        layout: stored(&looked.layout, &source)?,
+        columns: json(&shape.columns)?,
         mapping: json(&mapping)?,
-        bytes_total: kept.bytes,
+        bytes_total: looked.bytes,
         at: ctx.now(),
     };
     let row = ctx.workspace.add_import(new).await?;
@@ -86,26 +79,258 @@ pub async fn create(
     Import::new(row)
 }
 
-/// Forgets the uploaded file; one that is gone already is as good.
-pub async fn remove(hub: &Hub, id: ImportId) {
-    let path = path_of(hub, id);
-    match tokio::fs::remove_file(&path).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, import = %id, "remove upload");
+/// A mapping that is known for a file, and where it is from.
+#[derive(Default)]
+struct Known {
+    mapping: Option<Mapping>,
+    /// The name that it is kept under.
+    by: Option<String>,
+    /// The number of an earlier import.
+    like: Option<i64>,
+}
+
+/// The mapping that the sender names; else the kept one for the same columns; else that of the
+/// latest import that ended well and had them.
+async fn known(ctx: &Ctx, headers: &[String], schema: &Schema, upload: &Upload) -> Result<Known> {
+    let table = upload.table.as_deref();
+    if let Some(name) = &upload.mapping {
+        let mapping = named::fitting(ctx, name, headers, schema, table).await?;
+        return Ok(Known { mapping: Some(mapping), by: Some(name.clone()), like: None });
+    }
+    if let Some((name, mapping)) = named::default_for(ctx, headers, schema, table).await? {
+        return Ok(Known { mapping: Some(mapping), by: Some(name), like: None });
+    }
+    Ok(match remembered(ctx, headers, schema, upload).await? {
+        Some((number, mapping)) => Known { mapping: Some(mapping), by: None, like: Some(number) },
+        None => Known::default(),
+    })
+}
+
+/// Layout and source as an import keeps them.
+pub(super) fn stored(layout: &Layout, source: &Source) -> Result<String> {
+    #[derive(serde::Serialize)]
+    struct Stored<'a> {
+        #[serde(flatten)]
+        layout: &'a Layout,
+        #[serde(flatten)]
+        source: &'a Source,
+    }
+    json(&Stored { layout, source })
+}
+
+/// Earlier imports among which one with the same columns is looked for.
+const REMEMBERED: usize = 100;
+
+/// The mapping of the latest import that ended well and had the very same columns, so that the file of
+/// next month maps itself; `None` where there is none, or where it no longer fits the schema.
+async fn remembered(
+    ctx: &Ctx,
+    headers: &[String],
+    schema: &Schema,
+    upload: &Upload,
+) -> Result<Option<(i64, Mapping)>> {
+    // Places alone say nothing of what a column is.
+    if headers.iter().all(String::is_empty) {
+        return Ok(None);
+    }
+    let (earlier, _) = super::list(ctx, None, REMEMBERED).await?;
+    let same = earlier.into_iter().find(|import| {
+        import.row.state == ImportState::Done
+            && import.row.table == upload.table
+            && import.headers() == headers
+    });
+    let Some(import) = same else { return Ok(None) };
+    let fits = Plan::new(&import.mapping, headers, schema, upload.table.as_deref()).is_ok();
+    Ok(fits.then_some((import.row.number, import.mapping)))
+}
+
+/// Looks at the file of a draft again, with what somebody knows better of how it is written. What is
+/// not said stays as it stands, unless another encoding makes another text of the file. A mapping is
+/// kept where the columns are still the same.
+pub async fn set_layout(ctx: &Ctx, id: ImportId, adjust: Adjust) -> Result<Import> {
+    let import = super::get(ctx, id).await?;
+    if import.row.state != ImportState::Draft {
+        let state = import.row.state.name();
+        return Err(Error::Conflict(format!("the import is {state}: its file is read by now")));
+    }
+    let now = import.layout;
+    if import.source.kind != FileKind::Csv
+        && adjust != (Adjust { header: adjust.header, ..Adjust::default() })
+    {
+        let message = "this file has neither delimiters nor an encoding to correct";
+        return Err(Error::Invalid(vec![Fault::new("layout", "invalid", message)]));
+    }
+    let other_text = adjust.encoding.is_some_and(|encoding| encoding != now.encoding);
+    let stays = !other_text;
+    let adjust = Adjust {
+        encoding: adjust.encoding.or(Some(now.encoding)),
+        delimiter: adjust.delimiter.or(stays.then_some(now.delimiter)),
+        quote: adjust.quote.or(stays.then_some(now.quote)),
+        header: adjust.header.or(stays.then_some(now.header)),
+    };
+    let schema = ctx.workspace.fresh_schema().await?;
+    let table = import.row.table.as_deref().and_then(|name| schema.table(name)).cloned();
+    let looked = look_at(&ctx.hub, id, adjust).await?;
+    let shape = looked.shape(&schema, table.as_deref());
+    let mapping = match looked.headers == import.headers() {
+        true => import.mapping,
+        false => shape.mapping,
+    };
+    let set = NewLayout {
+        layout: stored(&looked.layout, &looked.source)?,
+        columns: json(&shape.columns)?,
+        mapping: json(&mapping)?,
+        bytes_total: looked.bytes,
+    };
+    Import::new(ctx.workspace.set_import_layout(id, set).await?)
+}
+
+/// Everything that may lie on disk of an import: the file as it came, what was made of it, and the
+/// verdicts of a trial.
+pub fn files_of(hub: &Hub, id: ImportId) -> [PathBuf; 5] {
+    let text = text_path(hub, id);
+    let part = text.with_extension("part");
+    let verdicts = super::trial::verdicts_path(hub, id);
+    [upload_path(hub, id), unpacked_path(hub, id), text, part, verdicts]
+}
+
+/// Forgets the files of an import; those that are gone already are as good.
+pub async fn remove_files(hub: &Hub, id: ImportId) -> io::Result<()> {
+    for path in files_of(hub, id) {
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        _ => {}
+    }
+    Ok(())
+}
+
+/// Forgets the files of an import whose work is done; where that fails, the log says so.
+pub async fn remove(hub: &Hub, id: ImportId) {
+    if let Err(error) = remove_files(hub, id).await {
+        tracing::warn!(%error, import = %id, "remove upload");
     }
 }
 
-/// Where the file of an import lies.
-pub fn path_of(hub: &Hub, id: ImportId) -> PathBuf {
+/// Where the rows of an import are read: the file as it came, or the text that was made of it.
+pub fn path_of(hub: &Hub, import: &Import) -> PathBuf {
+    let id = import.row.id;
+    match (import.source.kind, import.layout.encoding, import.source.packing) {
+        (FileKind::Csv, Encoding::Utf8, None) => upload_path(hub, id),
+        (FileKind::Csv, Encoding::Utf8, Some(_)) => unpacked_path(hub, id),
+        _ => text_path(hub, id),
+    }
+}
+
+fn unpacked_path(hub: &Hub, id: ImportId) -> PathBuf {
+    folder(hub).join(format!("{id}.unpacked"))
+}
+
+fn upload_path(hub: &Hub, id: ImportId) -> PathBuf {
     folder(hub).join(id.to_string())
 }
 
-/// A file on disk that goes away again unless its row comes to stand.
+fn text_path(hub: &Hub, id: ImportId) -> PathBuf {
+    folder(hub).join(format!("{id}.text"))
+}
+
+/// Looks at an upload on a thread of its own, and makes the text that its rows are read from.
+async fn look_at(hub: &Hub, id: ImportId, adjust: Adjust) -> Result<Looked> {
+    let (from, text) = (upload_path(hub, id), text_path(hub, id));
+    let unpacked = unpacked_path(hub, id);
+    let looked = tokio::task::spawn_blocking(move || {
+        let looked = look_into(&from, &unpacked, &text, adjust);
+        if looked.is_err() {
+            for path in [unpacked, text.with_extension("part"), text] {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        looked
+    });
+    looked.await.map_err(|_| Error::Internal("looking at the file panicked".to_owned()))?
+}
+
+/// A file on disk as an import reads it: how it is written, what it is, and its rows. What must be made
+/// of it first is made in `folder`.
+pub fn read_file(
+    from: &Path,
+    folder: &Path,
+    adjust: Adjust,
+) -> Result<(Layout, Source, Reader<File>)> {
+    let (unpacked, text) = (folder.join("unpacked"), folder.join("text"));
+    let looked = look_into(from, &unpacked, &text, adjust)?;
+    let path = match (looked.source.kind, looked.layout.encoding, looked.source.packing) {
+        (FileKind::Csv, Encoding::Utf8, None) => from,
+        (FileKind::Csv, Encoding::Utf8, Some(_)) => &unpacked,
+        _ => &text,
+    };
+    let file = File::open(path).map_err(|error| storage_fault(&error))?;
+    let reader = Reader::open(file, &looked.layout, Limits::default());
+    let reader = reader.map_err(|error| match error {
+        OpenError::Fault(fault) => file_fault(&fault),
+        OpenError::Io(error) => storage_fault(&error),
+    })?;
+    Ok((looked.layout, looked.source, reader))
+}
+
+fn look_into(from: &Path, unpacked: &Path, text: &Path, adjust: Adjust) -> Result<Looked> {
+    let source = unpack::unpack(from, unpacked)?;
+    let inner = if source.packing.is_some() { unpacked } else { from };
+    let looked = if source.kind != FileKind::Csv {
+        unpack::write_rows(source.kind, inner, text)?;
+        let made = unpack::MADE;
+        let header = match source.kind {
+            // Names are names, however they look.
+            FileKind::JsonLines => Some(true),
+            _ => adjust.header,
+        };
+        let adjust = Adjust {
+            encoding: Some(made.encoding),
+            delimiter: Some(made.delimiter),
+            quote: Some(made.quote),
+            header,
+        };
+        look(text, layout_of(text, adjust)?)?
+    } else {
+        let layout = layout_of(inner, adjust)?;
+        match layout.encoding {
+            Encoding::Utf8 => look(inner, layout)?,
+            encoding => {
+                write_text(inner, text, encoding)?;
+                look(text, layout)?
+            }
+        }
+    };
+    Ok(Looked { source, ..looked })
+}
+
+fn layout_of(path: &Path, mut adjust: Adjust) -> Result<Layout> {
+    let fault = |error| storage_fault(&error);
+    let open = || File::open(path).map_err(fault);
+    let mut sample = Vec::with_capacity(SAMPLE_BYTES);
+    open()?.take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(fault)?;
+    if adjust.encoding.is_none() {
+        adjust.encoding = Some(detect_encoding(open()?).map_err(fault)?.0);
+    }
+    detect_as(&sample, &adjust).map_err(|fault| file_fault(&fault))
+}
+
+/// Writes the text of a file in another encoding as UTF-8, whole or not at all.
+fn write_text(from: &Path, text: &Path, encoding: Encoding) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let part = text.with_extension("part");
+        let mut file = File::create(&part)?;
+        io::copy(&mut Decoder::new(File::open(from)?, encoding), &mut file)?;
+        file.sync_all()?;
+        std::fs::rename(&part, text)
+    };
+    write().map_err(|error| storage_fault(&error))
+}
+
+/// A file on disk that goes away again, with the text that was made of it, unless its row comes to
+/// stand.
 struct Kept {
     path: PathBuf,
-    bytes: u64,
     stays: bool,
 }
 
@@ -120,6 +345,9 @@ impl Drop for Kept {
         if !self.stays {
             // Nobody is told: the caller already has the error that brought us here.
             let _ = std::fs::remove_file(&self.path);
+            for made in ["unpacked", "text"] {
+                let _ = std::fs::remove_file(self.path.with_extension(made));
+            }
         }
     }
 }
@@ -129,8 +357,8 @@ async fn keep(folder: &Path, id: ImportId, body: impl AsyncRead + Unpin) -> Resu
     let path = folder.join(id.to_string());
     let file = tokio::fs::OpenOptions::new().write(true).create_new(true).open(&path).await;
     let file = file.map_err(|error| storage_fault(&error))?;
-    let mut kept = Kept { path, bytes: 0, stays: false };
-    kept.bytes = write_all(file, body, MAX_UPLOAD_BYTES).await?;
+    let kept = Kept { path, stays: false };
+    write_all(file, body, MAX_UPLOAD_BYTES).await?;
     // The name must be on disk too, or a crash could leave a row without a file.
     let folder = folder.to_owned();
     let synced = tokio::task::spawn_blocking(move || File::open(folder)?.sync_all()).await;
@@ -168,7 +396,7 @@ async fn write_all(
     Ok(bytes)
 }
 
-fn storage_fault(error: &io::Error) -> Error {
+pub fn storage_fault(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Error::Unavailable("disk full: there is no room to keep the upload".to_owned())
@@ -181,19 +409,44 @@ fn storage_fault(error: &io::Error) -> Error {
 #[derive(Debug)]
 struct Looked {
     layout: Layout,
+    source: Source,
     headers: Vec<String>,
     /// Values of each column.
     values: Vec<Vec<String>>,
+    /// Length of the text that rows are read from.
+    bytes: u64,
 }
 
-fn look(path: &Path) -> Result<Looked> {
-    let open = || File::open(path).map_err(|error| storage_fault(&error));
-    let mut sample = Vec::with_capacity(SAMPLE_BYTES);
-    io::Read::read_to_end(&mut io::Read::take(open()?, SAMPLE_BYTES as u64), &mut sample)
-        .map_err(|error| storage_fault(&error))?;
-    let layout = detect(&sample).map_err(|fault| file_fault(&fault))?;
+/// The columns of a file and what they could become.
+struct Shape {
+    columns: Vec<Column>,
+    mapping: Mapping,
+}
+
+impl Looked {
+    fn shape(&self, schema: &Schema, table: Option<&Table>) -> Shape {
+        let forms = detect_forms(&self.values, self.layout.delimiter);
+        let named = self.headers.iter().zip(&self.values).zip(forms);
+        let sampled: Vec<Sampled<'_>> =
+            named.map(|((header, values), form)| Sampled { header, values, form }).collect();
+        let suggestions = suggest(&sampled, schema, table);
+        let mapping = suggested_mapping(&self.headers, &suggestions);
+        let column = |(column, suggestion): (&Sampled<'_>, Option<Suggestion>)| Column {
+            header: column.header.to_owned(),
+            samples: shown(column.values),
+            suggestion,
+        };
+        let columns = sampled.iter().zip(suggestions).map(column).collect();
+        Shape { columns, mapping }
+    }
+}
+
+/// Reads the header and the first rows of a text.
+fn look(path: &Path, layout: Layout) -> Result<Looked> {
+    let file = File::open(path).map_err(|error| storage_fault(&error))?;
+    let bytes = file.metadata().map_err(|error| storage_fault(&error))?.len();
     let mut reader =
-        Reader::open(open()?, &layout, Limits::default()).map_err(|error| match error {
+        Reader::open(file, &layout, Limits::default()).map_err(|error| match error {
             OpenError::Fault(fault) => file_fault(&fault),
             OpenError::Io(error) => storage_fault(&error),
         })?;
@@ -221,7 +474,7 @@ fn look(path: &Path) -> Result<Looked> {
         false => vec![String::new(); reader.columns()],
     };
     values.resize(headers.len(), Vec::new());
-    Ok(Looked { layout, headers, values })
+    Ok(Looked { layout, source: Source::default(), headers, values, bytes })
 }
 
 /// A fault of the file as a whole, with the place if there is one.
@@ -264,7 +517,7 @@ mod tests {
         let error = write_all(file, &b"0123456789"[..], 9).await.unwrap_err();
         let Error::Invalid(faults) = error else { panic!("{error}") };
         assert_eq!(faults[0].code, "too_large");
-        let kept = Kept { path: path.clone(), bytes: 0, stays: false };
+        let kept = Kept { path: path.clone(), stays: false };
         drop(kept);
         assert!(!path.exists());
     }

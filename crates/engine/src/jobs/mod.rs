@@ -16,12 +16,13 @@ use tidings_store::Error as StoreError;
 use tidings_store::alerts::MAIL_ALERTS;
 use tidings_store::campaigns::SEND_CAMPAIGN;
 use tidings_store::forms::SEND_CONFIRMATION;
-use tidings_store::imports::RUN_IMPORT;
+use tidings_store::imports::{RUN_IMPORT, TRY_IMPORT};
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{ClockDue, FREEZE_SEGMENT, JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
 use tidings_store::retention::APPLY_RETENTION;
 use tidings_store::search::INDEX_SEARCH;
 use tidings_store::segments::EVALUATE_SEGMENT;
+use tidings_store::undo::UNDO_IMPORT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -31,6 +32,9 @@ use crate::{Ctx, Error, Hub, Result};
 
 /// How often a workspace is looked at although nobody rang, for work that other processes left.
 const LOOK_EVERY_SECS: i64 = 2;
+
+/// How often what is kept for a time only is looked through.
+const CLEAN_EVERY_SECS: i64 = 3_600;
 
 /// Runs one job. Each arm is one kind of work.
 async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
@@ -45,6 +49,8 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         APPLY_RETENTION => crate::retention::run(ctx, job, stop).await,
         INDEX_SEARCH => index_search::run(ctx, job, stop).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
+        TRY_IMPORT => crate::imports::trial::run(ctx, job, stop).await,
+        UNDO_IMPORT => crate::imports::undo::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;
             Ok(Next::Again(ctx.now().plus_secs(3_600)))
@@ -69,6 +75,7 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     let mut numbers: HashMap<tokio::task::Id, u64> = HashMap::new();
     let mut places = Places::default();
     let mut look_all_at = Timestamp(0);
+    let mut clean_at = Timestamp(0);
     while !*stop.borrow() {
         while let Some(ended) = running.try_join_next_with_id() {
             // One that panicked has ended too; its lease lapses, and then it is tried again.
@@ -81,6 +88,10 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
         if now >= look_all_at {
             look_all_at = now.plus_secs(LOOK_EVERY_SECS);
             look_everywhere(&hub, now).await;
+        }
+        if now >= clean_at {
+            clean_at = now.plus_secs(CLEAN_EVERY_SECS);
+            tokio::spawn(crate::imports::undo::forget_old(hub.clone()));
         }
         let mut waiting = due_workspaces(&hub, now);
         for id in &waiting {

@@ -1,8 +1,13 @@
 //! Erasing a person: a text is planted in every place, and afterwards found in none, on both
 //! engines.
 
+use std::io::Write;
+
 use crate::common::{Engine, Sending};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::json;
+use tidings_domain::ImportId;
 use tidings_domain::campaign::{CampaignState, MessageClass};
 use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
@@ -11,7 +16,9 @@ use tidings_domain::change::{
 use tidings_domain::consent::{Channel, ConsentState, Proof, SuppressionReason, Via};
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
-use tidings_engine::{Error, campaigns, changes, customers, personal, suppressions};
+use tidings_engine::imports::named::{self, NewNamed};
+use tidings_engine::imports::{self, Import, Mapping, Upload, trial, undo};
+use tidings_engine::{Ctx, Error, campaigns, changes, customers, personal, suppressions};
 use tidings_testkit::mail_sink::Script;
 
 mod sqlite {
@@ -102,10 +109,67 @@ async fn plant(sending: &Sending) {
     }
 }
 
-/// Everything that the workspace keeps, as an archive of it would hold it.
+/// Waits for the hub's own jobs.
+async fn until(ctx: &Ctx, id: ImportId, is_there: impl Fn(&Import) -> bool) {
+    while !is_there(&imports::get(ctx, id).await.unwrap()) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// What imports leave: a journal, what an undo could not take back, a draft with its files and its
+/// trial, and a kept mapping.
+async fn plant_by_imports(sending: &Sending) {
+    let ctx = &sending.ctx;
+    let draft = async |text: &str| {
+        let upload = Upload { filename: "people.csv".to_owned(), ..Upload::default() };
+        imports::create(ctx, upload, text.as_bytes()).await.unwrap()
+    };
+    let import = async |name: &str| {
+        sending.clock.advance_ms(1_000);
+        let draft = draft(&format!("email,name\n{EMAIL},{name}\n")).await;
+        imports::start(ctx, draft.row.id).await.unwrap();
+        until(ctx, draft.row.id, |import| import.row.state.is_finished()).await;
+        draft.row.id
+    };
+    let first = import(&format!("{PLANT} the first")).await;
+    import(&format!("{PLANT} the second")).await;
+    // The journal keeps the earlier value, the undo lists what it leaves.
+    undo::start(ctx, first).await.unwrap();
+    let is_undone = |import: &Import| {
+        import.undo.as_ref().is_some_and(|undo| undo.state == undo::UndoState::Done)
+    };
+    until(ctx, first, is_undone).await;
+    assert_eq!(undo::kept(ctx, first, None, 10).await.unwrap().0.len(), 1);
+    let mapping: Mapping = serde_json::from_value(json!({"columns": [
+        {"column": "email", "to": "email"}, {"constant": EMAIL, "to": "name"},
+    ]}))
+    .unwrap();
+    let headers = vec!["email".to_owned()];
+    let new = NewNamed { name: "kept".to_owned(), table: None, headers, mapping };
+    named::save(ctx, new).await.unwrap();
+    // Packed, so that the upload itself does not show whom it names.
+    let text = format!("email;name\r\n{EMAIL};Zo\u{eb}\r\n");
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    gzip.write_all(&utf16).unwrap();
+    let upload = Upload { filename: "people.csv.gz".to_owned(), ..Upload::default() };
+    let packed = imports::create(ctx, upload, &gzip.finish().unwrap()[..]).await.unwrap();
+    trial::start(ctx, packed.row.id).await.unwrap();
+    let is_tried = |import: &Import| {
+        import.trial.as_ref().is_some_and(|trial| trial.state == trial::TrialState::Done)
+    };
+    until(ctx, packed.row.id, is_tried).await;
+}
+
+/// Everything that the workspace keeps, as an archive of it would hold it, and its files.
 async fn everything(sending: &Sending) -> String {
-    let tables = sending.ctx.workspace.all_rows().await.unwrap();
-    tables.to_lowercase()
+    let mut all = sending.ctx.workspace.all_rows().await.unwrap();
+    let uploads = sending.folder.path().join("blobs").join("imports");
+    for file in std::fs::read_dir(uploads).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        all.push_str(&String::from_utf8_lossy(&bytes).replace('\0', ""));
+    }
+    all.to_lowercase()
 }
 
 async fn row_61_a_planted_text_is_gone(engine: Engine) {
@@ -113,6 +177,7 @@ async fn row_61_a_planted_text_is_gone(engine: Engine) {
     let ctx = &sending.ctx;
     sending.customers(3).await;
     plant(&sending).await;
+    plant_by_imports(&sending).await;
     let id = sending.campaign(MessageClass::Marketing, None).await;
     campaigns::launch(ctx, id, None).await.unwrap();
     let sent = sending.until(id, CampaignState::Done).await;
@@ -138,6 +203,8 @@ async fn row_61_a_planted_text_is_gone(engine: Engine) {
     let left = everything(&sending).await;
     assert!(!left.contains(PLANT), "{}", left.lines().find(|one| one.contains(PLANT)).unwrap());
     assert!(matches!(customers::find(ctx, planted()).await, Err(Error::NotFound(_))));
+    let uploads = sending.folder.path().join("blobs").join("imports");
+    assert_eq!(std::fs::read_dir(uploads).unwrap().count(), 0, "the packed file went too");
     let others = customers::page(ctx, None, None, 10).await.unwrap().items;
     assert_eq!(others.len(), 3, "nobody else is touched");
     let counts = campaigns::progress(ctx, id).await.unwrap().counts;

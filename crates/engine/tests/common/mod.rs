@@ -28,7 +28,7 @@ pub struct Sending {
     pub clock: Clock,
     home: Home,
     stop: watch::Sender<bool>,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Sending {

@@ -9,7 +9,7 @@ use tidings_store::imports::Counts;
 use tidings_testkit::hub::TestHub;
 
 pub async fn upload(ctx: &Ctx, text: impl AsRef<[u8]>) -> Result<Import, Error> {
-    let upload = Upload { filename: "people.csv".to_owned(), table: None };
+    let upload = Upload { filename: "people.csv".to_owned(), ..Upload::default() };
     imports::create(ctx, upload, text.as_ref()).await
 }
 

@@ -25,6 +25,7 @@ on_both_engines!(
     refused_rows_come_back_to_be_corrected,
     the_upload_goes_away_at_the_end,
     a_command_runs_its_own_import,
+    the_file_of_next_month_maps_itself,
 );
 
 const PEOPLE: &str = "\u{feff}Klantnummer;E-mail;Voornaam;Geboortedatum;Punten;Nieuwsbrief\r\n\
@@ -106,7 +107,7 @@ async fn records_find_their_owners(test: TestHub) {
         o5,bo@example.com,lots,\n\
         o1,ann@example.com,11,\n";
     let table = Some("orders".to_owned());
-    let new = Upload { filename: "orders.csv".to_owned(), table };
+    let new = Upload { filename: "orders.csv".to_owned(), table, ..Upload::default() };
     let import = imports::create(&test.ctx, new, file.as_bytes()).await.unwrap();
     let to: Vec<&str> = import.mapping.columns.iter().map(|column| column.to.as_str()).collect();
     assert_eq!(to, ["key", "customer.email", "total", "placed_at"]);
@@ -201,4 +202,23 @@ async fn a_command_runs_its_own_import(test: TestHub) {
     let ended = imports::run_here(&test.ctx, import.row.id, &stop).await.unwrap();
     assert_eq!((ended.row.state, outcome(&ended)), (ImportState::Done, (3, 0, 0, 0)));
     assert_eq!(test.run_due_jobs().await, 0, "what follows from it is done too");
+}
+
+async fn the_file_of_next_month_maps_itself(test: TestHub) {
+    let mapping = json!({"columns": [
+        {"column": "id", "to": "external_id", "transforms": ["upper"]},
+        {"column": "town", "to": "city", "create": {"kind": "text"}},
+    ]});
+    imported_by(&test, "id,town\na1,Oslo\n", mapping.clone()).await;
+    let next = upload(&test.ctx, "id,town\na1,Bergen\n").await.unwrap();
+    assert_eq!(next.source.mapped_as, Some(1));
+    assert_eq!(serde_json::to_value(&next.mapping).unwrap()["columns"], mapping["columns"]);
+    assert_eq!(outcome(&finished(&test, &next).await), (0, 1, 0, 0));
+    let other = upload(&test.ctx, "id,town,shop\na1,Bergen,x\n").await.unwrap();
+    assert_eq!(other.source.mapped_as, None, "other columns are another file");
+    // A mapping that no longer fits is not taken over.
+    test.ctx.workspace.drop_attribute("city").await.unwrap();
+    test.ctx.workspace.add_attribute("city", Kind::Date, START).await.unwrap();
+    let later = upload(&test.ctx, "id,town\na1,Bergen\n").await.unwrap();
+    assert_eq!(later.source.mapped_as, None);
 }

@@ -10,12 +10,15 @@ use futures::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidings_domain::{ImportId, Timestamp};
 use tidings_engine::audit;
+use tidings_engine::imports::named::{self, NewNamed};
+use tidings_engine::imports::trial::{self, TrialState, Verdict};
 use tidings_engine::imports::{self, Import, ImportMode, Mapping, Upload};
 use tidings_engine::{Ctx, Error};
 use tidings_store::imports::ImportState;
 use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::watch;
 
+use super::csv::Written;
 use crate::config::Config;
 use crate::serve;
 
@@ -24,19 +27,35 @@ const REFUSALS_SHOWN: usize = 10;
 
 #[derive(Args, Debug)]
 pub struct Arguments {
-    /// A CSV file in UTF-8; the delimiter and the header are found out
+    /// A CSV file; how it is written is found out
     file: PathBuf,
     #[arg(long)]
     workspace: String,
     /// A JSON file that says what the columns are: {"columns": [{"column": "E-mail", "to": "email"}]}
     #[arg(long)]
     mapping: Option<PathBuf>,
+    /// The name of a kept mapping. Without one, a file with the columns of a kept mapping or of an
+    /// earlier import is mapped as there
+    #[arg(long, conflicts_with = "mapping")]
+    mapping_name: Option<String>,
+    /// Keep the mapping of this import under a name that is new
+    #[arg(long)]
+    keep_mapping: Option<String>,
     /// The table whose records the rows are; without it they are customers
     #[arg(long)]
     table: Option<String>,
-    /// Whether rows may make what is not there yet
+    /// Whether rows may make what is not there yet, change what is, or both (upsert); replace also
+    /// empties what the file has no value for
     #[arg(long, value_enum)]
     mode: Option<Mode>,
+    /// Only say what would become of the rows; nothing is changed
+    #[arg(long)]
+    dry_run: bool,
+    /// With --dry-run: write the verdict on every row to this file, one JSON object a line
+    #[arg(long, requires = "dry_run")]
+    verdicts: Option<PathBuf>,
+    #[command(flatten)]
+    written: Written,
     /// Write the refused rows with their reasons to this file
     #[arg(long)]
     errors: Option<PathBuf>,
@@ -44,8 +63,11 @@ pub struct Arguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mode {
+    #[value(alias = "both")]
     Upsert,
     Update,
+    Add,
+    Replace,
 }
 
 pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
@@ -58,7 +80,6 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     let act = audit::act_by_command(&ctx, "imports.create");
     let import = act.run(draft(&ctx, &arguments, given)).await?;
     let id = import.row.id;
-    imports::start(&ctx, id).await.map_err(explained)?;
     let (stop_it, stop) = watch::channel(false);
     let interrupted = tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
@@ -68,15 +89,37 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
         std::future::pending::<()>().await;
     });
     let watched = tokio::spawn(watch_progress(ctx.clone(), id, import.row.bytes_total));
-    let ended = imports::run_here(&ctx, id, &stop).await;
+    let ended = match arguments.dry_run {
+        true => tried(&ctx, id, &stop).await,
+        false => started(&ctx, id, &stop).await,
+    };
     watched.abort();
     interrupted.abort();
+    if arguments.dry_run {
+        let said = match ended {
+            Ok(import) => report_trial(&ctx, &import, arguments.verdicts.as_deref()).await,
+            Err(error) => Err(error),
+        };
+        // Nothing of a dry run stays, its draft neither.
+        imports::cancel(&ctx, id).await?;
+        return said;
+    }
     let import = ended?;
     report(&ctx, &import, arguments.errors.as_deref()).await?;
     match import.row.state {
         ImportState::Done => Ok(ExitCode::SUCCESS),
         _ => Ok(ExitCode::FAILURE),
     }
+}
+
+async fn started(ctx: &Ctx, id: ImportId, stop: &watch::Receiver<bool>) -> Result<Import> {
+    imports::start(ctx, id).await.map_err(explained)?;
+    Ok(imports::run_here(ctx, id, stop).await?)
+}
+
+async fn tried(ctx: &Ctx, id: ImportId, stop: &watch::Receiver<bool>) -> Result<Import> {
+    trial::start(ctx, id).await.map_err(explained)?;
+    Ok(imports::try_here(ctx, id, stop).await?)
 }
 
 fn mapping(path: &Path) -> Result<Mapping> {
@@ -90,15 +133,19 @@ async fn draft(ctx: &Ctx, arguments: &Arguments, given: Option<Mapping>) -> Resu
     let file = tokio::fs::File::open(path).await;
     let file = file.with_context(|| format!("read {}", path.display()))?;
     let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let upload = Upload { filename, table: arguments.table.clone() };
+    let adjust = arguments.written.adjust();
+    let (table, mapping) = (arguments.table.clone(), arguments.mapping_name.clone());
+    let upload = Upload { filename, table, adjust, mapping };
     let import = imports::create(ctx, upload, file).await.map_err(explained)?;
     let mut mapping = given.unwrap_or_else(|| import.mapping.clone());
     match arguments.mode {
         Some(Mode::Upsert) => mapping.mode = ImportMode::Upsert,
         Some(Mode::Update) => mapping.mode = ImportMode::Update,
+        Some(Mode::Add) => mapping.mode = ImportMode::Add,
+        Some(Mode::Replace) => mapping.mode = ImportMode::Replace,
         None => {}
     }
-    match imports::set_mapping(ctx, import.row.id, &mapping).await {
+    match settled(ctx, &import, mapping, arguments.keep_mapping.as_deref()).await {
         Ok(import) => Ok(import),
         Err(error) => {
             // A draft that nobody can see to the end should not stay behind.
@@ -106,6 +153,22 @@ async fn draft(ctx: &Ctx, arguments: &Arguments, given: Option<Mapping>) -> Resu
             Err(explained(error))
         }
     }
+}
+
+/// Sets the mapping of a draft, and keeps it under a name where one is given.
+async fn settled(
+    ctx: &Ctx,
+    import: &Import,
+    mapping: Mapping,
+    name: Option<&str>,
+) -> Result<Import, Error> {
+    let settled = imports::set_mapping(ctx, import.row.id, &mapping).await?;
+    if let Some(name) = name {
+        let (name, table) = (name.to_owned(), import.row.table.clone());
+        let new = NewNamed { name, table, headers: import.headers(), mapping };
+        named::save(ctx, new).await?;
+    }
+    Ok(settled)
 }
 
 /// Every fault on a line of its own.
@@ -123,11 +186,15 @@ async fn watch_progress(ctx: Ctx, id: ImportId, bytes_total: u64) {
     }
     while let Ok(import) = imports::get(&ctx, id).await {
         let speed = import.rows_per_second(Timestamp::now());
-        let message = match &import.row.error {
-            Some(error) => error.clone(),
-            None => format!("{} rows, {speed} a second", import.row.counts.read),
+        let message = match (&import.row.error, &import.trial) {
+            (Some(error), _) => error.clone(),
+            (None, Some(trial)) if import.row.started_at.is_none() => {
+                format!("{} rows tried", trial.rows.read)
+            }
+            (None, _) => format!("{} rows, {speed} a second", import.row.counts.read),
         };
-        bar.set_position(import.row.bytes_done);
+        let tried = import.trial.as_ref().map_or(0, |trial| trial.bytes_done);
+        bar.set_position(import.row.bytes_done.max(tried));
         bar.set_message(message);
         if import.row.state.is_finished() {
             bar.finish_and_clear();
@@ -135,6 +202,60 @@ async fn watch_progress(ctx: Ctx, id: ImportId, bytes_total: u64) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Says what would become of the rows; the file of verdicts has all of them.
+async fn report_trial(ctx: &Ctx, import: &Import, file: Option<&Path>) -> Result<ExitCode> {
+    let Some(trial) = &import.trial else { bail!("the trial was given up: the draft changed") };
+    let rows = trial.rows;
+    println!(
+        "{}: {} rows tried: {} would be created, {} updated, {} unchanged, {} refused",
+        import.row.filename, rows.read, rows.create, rows.update, rows.unchanged, rows.refuse,
+    );
+    let id = import.row.id;
+    let only = Some(Verdict::Refuse);
+    let (refused, more) = trial::verdicts(ctx, id, None, REFUSALS_SHOWN, only).await?;
+    for row in refused {
+        print_refused(row.row, row.line, &row.column, &row.message);
+    }
+    if more.is_some() {
+        println!("  … --verdicts FILE writes all of them");
+    }
+    if let Some(path) = file {
+        let write = write_verdicts(ctx, id, path).await;
+        write.with_context(|| format!("write {}", path.display()))?;
+    }
+    match &trial.error {
+        Some(error) => bail!("the trial failed: {error}"),
+        None if trial.state != TrialState::Done => bail!("the trial was stopped"),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+async fn write_verdicts(ctx: &Ctx, id: ImportId, path: &Path) -> Result<()> {
+    let mut file = BufWriter::new(tokio::fs::File::create(path).await?);
+    let mut after = None;
+    loop {
+        let (rows, next) = trial::verdicts(ctx, id, after, 1_000, None).await?;
+        for row in rows {
+            file.write_all(&serde_json::to_vec(&row)?).await?;
+            file.write_all(b"\n").await?;
+        }
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    file.flush().await?;
+    Ok(())
+}
+
+fn print_refused(row: u64, line: u64, column: &str, message: &str) {
+    let column = match column {
+        "" => String::new(),
+        name => format!(", {name}"),
+    };
+    println!("  row {row}, line {line}{column}: {message}");
 }
 
 async fn report(ctx: &Ctx, import: &Import, errors: Option<&Path>) -> Result<()> {
@@ -149,14 +270,13 @@ async fn report(ctx: &Ctx, import: &Import, errors: Option<&Path>) -> Result<()>
         counts.refused,
         import.rows_per_second(Timestamp::now()),
     );
+    if import.row.absent > 0 {
+        println!("  {} customers were not in the file and are marked so", import.row.absent);
+    }
     let id = import.row.id;
     let (refused, more) = imports::refusals(ctx, id, None, REFUSALS_SHOWN).await?;
     for row in refused {
-        let column = match row.column.as_str() {
-            "" => String::new(),
-            name => format!(", {name}"),
-        };
-        println!("  row {}, line {}{column}: {}", row.row, row.line, row.message);
+        print_refused(row.row, row.line, &row.column, &row.message);
     }
     if more.is_some() {
         println!("  … --errors FILE writes all of them");

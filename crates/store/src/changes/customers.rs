@@ -9,6 +9,7 @@ use tidings_domain::upsert::{Edit, Prepared, edited, prepare};
 use tidings_domain::value::Value;
 use tidings_domain::{CustomerId, bucket_of, identity_bucket};
 
+use super::journal::{self, Journal, NAMES, Subject};
 use super::{
     Applying, CUSTOMER_KEY, Dirty, customer_key, find_identities, sort_identities, sort_rows,
 };
@@ -31,6 +32,13 @@ struct Working {
     changed_names: bool,
     /// Which of `values` are not what is stored.
     changed: Vec<bool>,
+    /// Names and values as they were; only where a journal is kept.
+    before: Option<Box<Before>>,
+}
+
+struct Before {
+    names: [Option<String>; 3],
+    values: Vec<Option<Value>>,
 }
 
 /// What became of a change before the new rows have their system ids.
@@ -112,7 +120,19 @@ async fn put_marks(
     if changes.is_empty() {
         return Ok(());
     }
+    let consenting = match how.journal {
+        Some(_) => journal::consenting(&changes),
+        None => Vec::new(),
+    };
+    let before = journal::consents(tx, consenting.iter().copied()).await?;
     let marked = super::marks::apply(tx, how, &changes, dirty).await?;
+    let after = journal::consents(tx, consenting.into_iter()).await?;
+    if let Some(journal) = &mut how.journal {
+        for ((customer, field), consent) in after {
+            let was = before.get(&(customer, field.clone())).cloned().unwrap_or_default();
+            journal.changed(&Subject::customer(customer), field, was, consent);
+        }
+    }
     for (at, mark) in of_outcome.into_iter().zip(marked) {
         if let (Outcome::Unchanged { customer, system_id }, Outcome::Updated { .. }) =
             (&outcomes[at], mark)
@@ -160,14 +180,15 @@ impl Batch {
         for (slot, position) in positions.iter().enumerate() {
             slots[*position] = slot;
         }
-        let mut customers = load_working(tx, &how.schema, &ids, &positions).await?;
+        let keep = how.journal.is_some();
+        let mut customers = load_working(tx, &how.schema, &ids, &positions, keep).await?;
         let gone: Vec<CustomerId> =
             good().filter_map(|one| one.id).filter(|id| !customers.contains_key(id)).collect();
         let mut moved = HashMap::new();
         if !gone.is_empty() {
             moved = crate::merges::resolve(tx, &gone).await?;
             let ids = moved.values().copied().collect();
-            customers.extend(load_working(tx, &how.schema, &ids, &positions).await?);
+            customers.extend(load_working(tx, &how.schema, &ids, &positions, keep).await?);
         }
         let (wanted, dropped) = (HashMap::with_capacity(identities.len()), HashMap::new());
         Ok(Batch { customers, moved, by_identity, wanted, dropped, positions, slots })
@@ -386,6 +407,9 @@ impl Batch {
                 }
             }
         }
+        if let Some(journal) = &mut how.journal {
+            self.note(&how.schema, journal);
+        }
         self.insert_new(tx, how, &created).await
     }
 
@@ -403,6 +427,31 @@ impl Batch {
             }
         }
         search::touched(tx, &touched, !how.judge).await
+    }
+
+    /// Notes what is made and changed.
+    fn note(&self, schema: &Schema, journal: &mut Journal) {
+        for one in self.customers.values() {
+            let subject = Subject::customer(one.id);
+            let Some(before) = &one.before else {
+                if one.is_new {
+                    journal.created(subject);
+                }
+                continue;
+            };
+            for (kind, (was, is)) in NAMES.iter().zip(before.names.iter().zip(&one.names)) {
+                let name = kind.name().to_owned();
+                journal.changed(&subject, name, was.clone().into(), is.clone().into());
+            }
+            for (slot, position) in self.positions.iter().enumerate() {
+                if one.changed[slot] {
+                    let name = journal::field(schema.attributes[*position].number);
+                    let was = journal::value_json(before.values[slot].as_ref());
+                    let is = journal::value_json(one.values[slot].as_ref());
+                    journal.changed(&subject, name, was, is);
+                }
+            }
+        }
     }
 
     /// Inserts the new customers; their values move into the rows.
@@ -499,6 +548,7 @@ impl Working {
             values: vec![None; width],
             changed_names: false,
             changed: vec![false; width],
+            before: None,
         }
     }
 }
@@ -524,6 +574,7 @@ async fn load_working(
     schema: &Schema,
     ids: &HashSet<CustomerId>,
     positions: &[usize],
+    keep: bool,
 ) -> Result<HashMap<CustomerId, Working>> {
     let mut wanted = "t.id, t.system_id, t.external_id, t.email, t.phone".to_owned();
     for at in positions {
@@ -541,11 +592,14 @@ async fn load_working(
         for (offset, at) in positions.iter().enumerate() {
             values.push(row.value(5 + offset, schema.attributes[*at].kind.storage())?);
         }
+        let names = [row.opt_text(2)?, row.opt_text(3)?, row.opt_text(4)?];
+        let before = || Box::new(Before { names: names.clone(), values: values.clone() });
         let one = Working {
             id,
             system_id: Some(row.int(1)?),
             is_new: false,
-            names: [row.opt_text(2)?, row.opt_text(3)?, row.opt_text(4)?],
+            before: keep.then(before),
+            names,
             values,
             changed_names: false,
             changed: vec![false; positions.len()],

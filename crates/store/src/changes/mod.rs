@@ -11,9 +11,11 @@ pub(crate) use customers::lease_system_ids;
 mod events;
 mod joins;
 pub(crate) use events::{DeliveryEvent, event_names, insert_own_events, record_delivery_events};
+pub mod journal;
 mod marks;
 pub(crate) use marks::group_number;
 mod records;
+pub(crate) use records::RECORD_KEY;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct Applying {
     /// System ids that new customers may take, at least one per upsert; empty on SQLite, which
     /// counts in the transaction itself.
     pub system_ids: Vec<i64>,
+    /// What the batch changes is noted here, so that it can be undone; `None` where nobody asks.
+    pub journal: Option<journal::Journal>,
 }
 
 /// Applies changes in their order and gives one outcome each.

@@ -10,6 +10,7 @@ use tidings_domain::value::Value;
 use tidings_domain::{CustomerId, bucket_of};
 use uuid::Uuid;
 
+use super::journal::{self, Journal, Subject};
 use super::{Applying, Dirty, find_customers, sort_rows, unknown_customer};
 use crate::bulk::{Column, ColumnType, OnConflict, column, insert_many, lock_many, update_many};
 use crate::engines::Tx;
@@ -29,6 +30,8 @@ struct Working {
     is_new: bool,
     values: HashMap<usize, Option<Value>>,
     changed: HashSet<usize>,
+    /// What the changed fields were, where the record was there before.
+    before: HashMap<usize, Option<Value>>,
 }
 
 struct Prepared {
@@ -70,7 +73,7 @@ pub(super) async fn apply(
 
 async fn one_table(
     tx: &mut Tx,
-    how: &Applying,
+    how: &mut Applying,
     table: &Arc<Table>,
     records: &[&UpsertRecord],
     dirty: &mut Dirty,
@@ -115,6 +118,9 @@ async fn one_table(
             dirty.mark(owner, format!("t{}", table.number));
         }
     }
+    if let Some(journal) = &mut how.journal {
+        note(table, &working, journal);
+    }
     write(tx, how, table, &working).await?;
     Ok(outcomes)
 }
@@ -157,6 +163,28 @@ fn prepare(
         }
     }
     Ok(Prepared { owner, bucket, edits })
+}
+
+/// Notes what is made and changed.
+fn note(table: &Table, working: &HashMap<Key, Working>, journal: &mut Journal) {
+    for ((customer, key), one) in working {
+        let subject = Subject {
+            bucket: one.bucket,
+            customer: *customer,
+            table: table.number,
+            key: key.clone(),
+        };
+        if one.is_new {
+            journal.created(subject);
+            continue;
+        }
+        for (position, was) in &one.before {
+            let name = journal::field(table.fields[*position].number);
+            let is = one.values.get(position).and_then(Option::as_ref);
+            let (was, is) = (journal::value_json(was.as_ref()), journal::value_json(is));
+            journal.changed(&subject, name, was, is);
+        }
+    }
 }
 
 fn key_row(one: &Prepared, key: &str) -> Vec<Param> {
@@ -204,12 +232,14 @@ fn work_one(
         is_new: true,
         values: HashMap::new(),
         changed: HashSet::new(),
+        before: HashMap::new(),
     });
     let mut touched = false;
     for (position, value) in edits {
         let old = slot.values.entry(position).or_insert(None);
         if *old != value {
-            *old = value;
+            let was = std::mem::replace(old, value);
+            slot.before.entry(position).or_insert(was);
             slot.changed.insert(position);
             touched = true;
         }
@@ -240,7 +270,13 @@ async fn load(
             let storage = table.fields[*at].kind.storage();
             values.insert(*at, row.value(3 + offset, storage)?);
         }
-        let one = Working { bucket: row.small(0)?, is_new: false, values, changed: HashSet::new() };
+        let one = Working {
+            bucket: row.small(0)?,
+            is_new: false,
+            values,
+            changed: HashSet::new(),
+            before: HashMap::new(),
+        };
         working.insert((row.uuid(1)?, row.text(2)?), one);
     }
     Ok(working)

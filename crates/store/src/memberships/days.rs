@@ -6,8 +6,10 @@ use tidings_domain::Timestamp;
 use tidings_domain::rule::calendar::Zone;
 
 use crate::Result;
+use crate::bulk::{delete_many, select_many};
+use crate::changes::OWNER_KEY;
 use crate::engines::Tx;
-use crate::sql::Sql;
+use crate::sql::{Param, Sql};
 use crate::workspace::Workspace;
 
 static LAST: Sql = Sql::reference(
@@ -113,6 +115,23 @@ impl Moves {
         }
         Ok(())
     }
+}
+
+/// Takes customers who are no more out of their segments, which counts as leaving.
+pub(crate) async fn forget_members(
+    tx: &mut Tx,
+    zone: &Zone,
+    customers: &[Vec<Param>],
+    now: Timestamp,
+) -> Result<()> {
+    let mut moves = Moves::default();
+    let wanted = "t.segment_number";
+    let members = select_many(tx, "segment_members", wanted, &OWNER_KEY, customers, "").await?;
+    delete_many(tx, "segment_members", &OWNER_KEY, customers).await?;
+    for row in members {
+        moves.note(row.small(0)?, 0, 1, true);
+    }
+    moves.write(tx, zone, now).await
 }
 
 async fn counted(tx: &mut Tx, segment: i32) -> Result<i64> {

@@ -69,9 +69,11 @@ async fn chunk(workspace: &Workspace, from: &str, to: &str, ids: &[&str]) -> Arc
         changes: Ready::new(&workspace.schema().await.unwrap(), changes),
         sources,
         raw,
+        sets_new: Vec::new(),
         refused: Vec::new(),
         columns: Arc::new(vec![("external_id".to_owned(), "Number".to_owned())]),
         last: false,
+        marks_absent: false,
     })
 }
 

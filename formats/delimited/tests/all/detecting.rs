@@ -1,6 +1,11 @@
 //! What is found out about files as people really send them.
 
-use tidings_delimited::{Layout, LineEnding, SAMPLE_BYTES, detect};
+use std::io::Read;
+
+use crate::common::Pieces;
+use tidings_delimited::{
+    Adjust, Decoder, Encoding, Layout, LineEnding, SAMPLE_BYTES, detect, detect_as, detect_encoding,
+};
 
 /// Given a file, finds delimiter, quote, header and line ending; `;"h lf` reads: semicolon, double
 /// quote, header, LF; `-` stands for no header, a leading `+` for a byte order mark.
@@ -14,7 +19,7 @@ fn check(sample: impl AsRef<[u8]>, expected: &str) {
     };
     let bom = if layout.bom { "+" } else { "" };
     let header = if layout.header { 'h' } else { '-' };
-    let (delimiter, quote) = (char::from(layout.delimiter), char::from(layout.quote));
+    let (delimiter, quote) = (char::from(layout.delimiter), layout.quote.map_or('0', char::from));
     assert_eq!(format!("{bom}{delimiter}{quote}{header} {end}"), expected);
 }
 
@@ -83,19 +88,92 @@ fn line_endings_and_byte_order_mark() {
     check("\u{feff}a,b\r\nc,d\r\n", "+,\"h crlf");
 }
 
+/// Given bytes, finds the encoding and reads the same text from them in pieces of any size.
+#[track_caller]
+fn check_encoding(bytes: &[u8], expected: Encoding, bom: bool, text: &str) {
+    let layout = detect(bytes).expect("the file is usable");
+    assert_eq!((layout.encoding, layout.bom), (expected, bom), "{text}");
+    assert_eq!(detect_encoding(bytes).unwrap(), (expected, bom), "{text}");
+    for most in [1, 2, 3, 7, 100_000] {
+        let pieces = Pieces { bytes, most, interrupted: false };
+        let mut read = Vec::new();
+        Decoder::new(pieces, expected).read_to_end(&mut read).unwrap();
+        assert_eq!(String::from_utf8(read).unwrap(), text, "in pieces of {most}");
+    }
+}
+
 #[test]
-fn other_encodings_are_named() {
+fn encodings_are_found_and_read() {
     let utf16 = |order: fn(u16) -> [u8; 2], text: &str| -> Vec<u8> {
         text.encode_utf16().flat_map(order).collect()
     };
-    let text = "id,name\n1,Zoë\n2,Jürgen\n";
+    let text = "id,name\n1,Zoë\n2,Jürgen €\n3,😀\n";
     let marked = format!("\u{feff}{text}");
-    check_refused(utf16(u16::to_le_bytes, &marked), "unsupported_encoding", "UTF-16 (little");
-    check_refused(utf16(u16::to_be_bytes, &marked), "unsupported_encoding", "UTF-16 (big");
-    check_refused(utf16(u16::to_le_bytes, text), "unsupported_encoding", "UTF-16 (little");
-    check_refused(utf16(u16::to_be_bytes, text), "unsupported_encoding", "UTF-16 (big");
-    check_refused(b"id,name\n1,Zo\xeb\n2,J\xfcrgen\n", "unsupported_encoding", "Latin-1");
-    check_refused(b"id,price\n1,\x80 5\n", "unsupported_encoding", "Windows-1252");
+    check_encoding(&utf16(u16::to_le_bytes, &marked), Encoding::Utf16Le, true, text);
+    check_encoding(&utf16(u16::to_be_bytes, &marked), Encoding::Utf16Be, true, text);
+    check_encoding(&utf16(u16::to_le_bytes, text), Encoding::Utf16Le, false, text);
+    check_encoding(&utf16(u16::to_be_bytes, text), Encoding::Utf16Be, false, text);
+    let (western, zoe) = (Encoding::Windows1252, "id,name\n1,Zoë\n2,Jürgen\n");
+    check_encoding(b"id,name\n1,Zo\xeb\n2,J\xfcrgen\n", western, false, zoe);
+    check_encoding(b"id,price\n1,\x80 5\n", western, false, "id,price\n1,€ 5\n");
+}
+
+#[test]
+fn an_encoding_shows_itself_behind_the_sample_too() {
+    let mut bytes = b"id,name\n".to_vec();
+    while bytes.len() < 3 * SAMPLE_BYTES - 1 {
+        bytes.extend_from_slice(b"1,Jan\n");
+    }
+    bytes.truncate(3 * SAMPLE_BYTES - 1);
+    let with = |tail: &[u8]| detect_encoding(&*[&bytes[..], tail].concat()).unwrap().0;
+    assert_eq!(with("é".as_bytes()), Encoding::Utf8, "a character cut in two");
+    assert_eq!(with(b"\xe9t\xe9"), Encoding::Windows1252);
+    assert_eq!(with(b"x"), Encoding::Utf8);
+}
+
+#[test]
+fn half_a_character_refuses_its_row_alone() {
+    let units = [u16::from(b'a'), 10, 0xd800, 10, u16::from(b'b')];
+    let bytes: Vec<u8> = units.into_iter().flat_map(u16::to_le_bytes).chain([0x41]).collect();
+    let mut read = Vec::new();
+    Decoder::new(&bytes[..], Encoding::Utf16Le).read_to_end(&mut read).unwrap();
+    assert_eq!(read, b"a\n\xff\nb\xff");
+}
+
+#[test]
+fn what_somebody_knows_better_is_taken() {
+    let file = b"id|na'me\n1|'x,y'\n2|'z'\n";
+    let adjust = Adjust {
+        encoding: Some(Encoding::Iso88591),
+        delimiter: Some(b','),
+        quote: Some(None),
+        header: Some(false),
+    };
+    let layout = detect_as(file, &adjust).unwrap();
+    assert_eq!((layout.encoding, layout.delimiter), (Encoding::Iso88591, b','));
+    assert_eq!((layout.quote, layout.header), (None, false));
+    let layout = detect_as(file, &Adjust { quote: Some(Some(b'\'')), ..Adjust::default() });
+    assert_eq!(layout.unwrap().delimiter, b'|');
+    // A Windows-1252 file taken for Latin-1 has control characters where the euro signs were.
+    let mut read = String::new();
+    Decoder::new(&b"\x80"[..], Encoding::Iso88591).read_to_string(&mut read).unwrap();
+    assert_eq!(read, "\u{80}");
+}
+
+#[test]
+fn encodings_go_by_many_names() {
+    for encoding in Encoding::ALL {
+        assert_eq!(Encoding::parse(encoding.name()), Some(encoding));
+    }
+    for (name, expected) in [
+        ("UTF8", Some(Encoding::Utf8)),
+        ("Latin-1", Some(Encoding::Iso88591)),
+        ("CP1252", Some(Encoding::Windows1252)),
+        ("UTF-16", Some(Encoding::Utf16Le)),
+        ("koi8-r", None),
+    ] {
+        assert_eq!(Encoding::parse(name), expected, "{name}");
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn layout() -> impl Strategy<Value = Layout> {
         .prop_map(|(bom, delimiter, quote, header, line_ending)| Layout {
             bom,
             delimiter,
-            quote,
+            quote: Some(quote),
             header,
             line_ending,
             ..Layout::default()

@@ -1,8 +1,11 @@
 //! Export files and error files, and that both can be read again.
 
 use crate::common::{Seen, drain, open};
+use std::io::Read;
+
 use tidings_delimited::{
-    ErrorFileWriter, ExportOptions, ExportWriter, Layout, Limits, LineEnding, defuse, restore,
+    Decoder, Encoding, ErrorFileWriter, ExportOptions, ExportWriter, Layout, Limits, LineEnding,
+    defuse, detect, restore,
 };
 
 fn export(options: ExportOptions, rows: &[&[&str]]) -> String {
@@ -50,7 +53,7 @@ fn exports_follow_the_layout() {
     let layout = Layout {
         bom: true,
         delimiter: b';',
-        quote: b'\'',
+        quote: Some(b'\''),
         line_ending: LineEnding::Cr,
         ..Layout::default()
     };
@@ -129,4 +132,39 @@ fn an_error_file_goes_on_after_a_restart_and_quotes_its_reasons() {
     let mut writer = ErrorFileWriter::append(writer.finish().unwrap(), &layout, 2);
     writer.write(b"1,2", "expected a date, found \"x\"").unwrap();
     assert_eq!(writer.finish().unwrap(), b"1,2,\"expected a date, found \"\"x\"\"\"\n");
+}
+
+#[test]
+fn an_error_file_is_written_in_the_encoding_of_its_input() {
+    let text = "a,b\nZoë €,2\n";
+    for (encoding, bom) in [
+        (Encoding::Utf8, true),
+        (Encoding::Utf16Le, true),
+        (Encoding::Utf16Be, true),
+        (Encoding::Windows1252, false),
+    ] {
+        let layout = Layout { encoding, bom, ..Layout::default() };
+        let header = ["a".to_owned(), "b".to_owned()];
+        let mut writer = ErrorFileWriter::create(Vec::new(), &layout, &header, 2).unwrap();
+        writer.write("Zoë €,2".as_bytes(), "no").unwrap();
+        let written = writer.finish().unwrap();
+        assert_eq!(detect(&written).unwrap(), layout);
+        let mut read = String::new();
+        Decoder::new(&written[..], encoding).read_to_string(&mut read).unwrap();
+        let expected = text.replace("b\n", "b,reason\n").replace("2\n", "2,no\n");
+        assert_eq!(read.trim_start_matches('\u{feff}'), expected, "{encoding:?}");
+    }
+    // What the encoding has no character for is shown as such.
+    let layout = Layout { encoding: Encoding::Iso88591, ..Layout::default() };
+    let mut writer = ErrorFileWriter::append(Vec::new(), &layout, 1);
+    writer.write("é".as_bytes(), "ő").unwrap();
+    assert_eq!(writer.finish().unwrap(), b"\xe9,?\n");
+}
+
+#[test]
+fn without_quotes_a_reason_cannot_split_its_row() {
+    let layout = Layout { quote: None, ..Layout::default() };
+    let mut writer = ErrorFileWriter::append(Vec::new(), &layout, 1);
+    writer.write(b"5\"", "expected a, b").unwrap();
+    assert_eq!(writer.finish().unwrap(), b"5\",expected a  b\n");
 }

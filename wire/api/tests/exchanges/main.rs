@@ -40,6 +40,7 @@ exchanges!(
     email,
     groups,
     idempotency,
+    import_mappings,
     imports,
     many,
     marks,

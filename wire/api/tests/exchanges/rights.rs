@@ -332,6 +332,12 @@ impl Things {
             .body(Body::from("email\nbob@example.com\n"))
             .unwrap();
         let import = id(api.send(upload).await.json());
+        made(&format!("/v1/imports/{import}/try"), "").await;
+        let mapping = json!({
+            "name": "shop", "headers": ["mail"],
+            "mapping": {"columns": [{"column": "mail", "to": "email"}]},
+        });
+        let mapping = id(made("/v1/import-mappings", &mapping.to_string()).await);
         accounts::put_role(&api.ctx, "secret_role", &["imports".to_owned()]).await.unwrap();
         Things(vec![
             ("customers", customer),
@@ -345,6 +351,7 @@ impl Things {
             ("forms", form),
             ("relays", relay),
             ("imports", import),
+            ("import-mappings", mapping),
             ("attributes", "secret_score".to_owned()),
             ("roles", "secret_role".to_owned()),
             ("users", "ann@example.com".to_owned()),

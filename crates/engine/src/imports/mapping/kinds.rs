@@ -1,6 +1,17 @@
 //! Which kind a new attribute should have, judged by the first values of its column.
 
+use tidings_delimited::{Form, date, number};
 use tidings_domain::value::Kind;
+
+/// The values as they are once numbers and dates are rewritten.
+pub fn plainly(values: &[String], form: Form) -> Vec<String> {
+    let plain = |value: &String| {
+        let as_number = form.decimal.and_then(|mark| number(value, mark));
+        let as_date = form.date.and_then(|order| date(value, order));
+        as_number.or(as_date).unwrap_or_else(|| value.clone())
+    };
+    values.iter().map(plain).collect()
+}
 
 /// The narrowest kind that takes every value; text where they differ or there are none.
 pub fn sniff(values: &[String], concept: Option<&str>) -> Kind {

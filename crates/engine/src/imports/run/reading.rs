@@ -7,19 +7,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidings_delimited::{Item, Layout, Limits, OpenError, Position, Reader};
+use tidings_delimited::{Item, Layout, Limits, OpenError, Position, Reader, Reason};
 use tidings_domain::change::Change;
 use tidings_domain::schema::Schema;
 use tidings_store::changes::Ready;
 use tidings_store::imports::{Chunk, RefusedRow, Source};
 use tokio::sync::mpsc;
 
+use crate::imports::json_lines;
 use crate::imports::plan::{Plan, column_name};
+use crate::imports::unpack::FileKind;
 
 /// Everything the thread needs.
 pub(super) struct Reading {
     pub path: PathBuf,
     pub layout: Layout,
+    pub kind: FileKind,
     pub headers: Vec<String>,
     pub bytes_total: u64,
     /// The saved position; empty at the beginning.
@@ -34,7 +37,7 @@ pub(super) struct Reading {
 
 /// Why there are no more chunks although the file has not ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub enum Ended {
     /// Trying again would not help.
     Failed(String),
     /// The disk failed us; trying again may help.
@@ -113,8 +116,10 @@ impl Reading {
             Item::Row(row) => {
                 let position = row.position();
                 gathered.bytes += row.raw().len();
-                match self.plan.change(&row) {
-                    Ok(change) => {
+                let sets_new = self.plan.sets_new(&row);
+                match sets_new.and_then(|sets| Ok((sets, self.plan.change(&row)?))) {
+                    Ok((sets_new, change)) => {
+                        gathered.sets_new.push(sets_new);
                         gathered.raw.extend_from_slice(row.raw());
                         let (row, line) = (position.row, position.line);
                         gathered.changes.push(change);
@@ -137,14 +142,20 @@ impl Reading {
             Item::Refused(refused) => {
                 gathered.bytes += refused.raw.len();
                 let column = refused.fault.column;
+                let named = |column: usize| column_name(&self.headers, column.saturating_sub(1));
+                let (code, message) = match (self.kind, &refused.fault.reason) {
+                    // Lines that are no object were made rows that are too wide.
+                    (FileKind::JsonLines, Reason::TooManyColumns { .. }) => {
+                        (json_lines::REFUSAL.0, json_lines::REFUSAL.1.to_owned())
+                    }
+                    (_, reason) => (reason.code(), reason.to_string()),
+                };
                 gathered.refused.push(RefusedRow {
                     row: refused.position.row,
                     line: refused.position.line,
-                    column: column
-                        .map(|column| column_name(&self.headers, column.saturating_sub(1)))
-                        .unwrap_or_default(),
-                    code: refused.fault.code().to_owned(),
-                    message: refused.fault.reason.to_string(),
+                    column: column.map(named).unwrap_or_default(),
+                    code: code.to_owned(),
+                    message,
                     raw: refused.raw.to_vec(),
                 });
             }
@@ -159,9 +170,11 @@ impl Reading {
             changes: Ready::new(&self.schema, gathered.changes),
             sources: gathered.sources,
             raw: gathered.raw,
+            sets_new: gathered.sets_new,
             refused: gathered.refused,
             columns: self.plan.paths.clone(),
             last,
+            marks_absent: self.plan.present.is_some(),
         }
     }
 }
@@ -172,6 +185,7 @@ struct Gathered {
     changes: Vec<Change>,
     sources: Vec<Source>,
     raw: Vec<u8>,
+    sets_new: Vec<bool>,
     refused: Vec<RefusedRow>,
     /// Of all its rows, refused ones too.
     bytes: usize,
@@ -184,6 +198,7 @@ impl Gathered {
             changes: Vec::new(),
             sources: Vec::new(),
             raw: Vec::new(),
+            sets_new: Vec::new(),
             refused: Vec::new(),
             bytes: 0,
         }
