@@ -100,7 +100,7 @@ pub async fn drop(ctx: &Ctx, id: CampaignId) -> Result<()> {
     }
 }
 
-fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
+pub(crate) fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
     checked_name(&draft.name).map_err(|text| Error::invalid("name", text))?;
     let sender = &mut draft.sender;
     sender.address =

@@ -48,6 +48,12 @@ pub static WORKSPACE: &[Migration] = &[
         sqlite: include_str!("migrations/sqlite/0005_audiences.sql"),
         postgres: include_str!("migrations/postgres/0005_audiences.sql"),
     },
+    Migration {
+        number: 30,
+        name: "definitions",
+        sqlite: include_str!("migrations/sqlite/0030_definitions.sql"),
+        postgres: include_str!("migrations/postgres/0030_definitions.sql"),
+    },
 ];
 
 pub static SYSTEM: &[Migration] = &[
