@@ -41,7 +41,7 @@ pub async fn create(ctx: &Ctx, name: &str, bytes: Vec<u8>) -> Result<ImageId> {
 }
 
 /// The part of a new picture's address that nobody can guess.
-fn fresh_secret() -> String {
+pub(crate) fn fresh_secret() -> String {
     let mut secret = [0_u8; 18];
     rand::Rng::fill_bytes(&mut rand::rng(), &mut secret);
     URL_SAFE_NO_PAD.encode(secret)

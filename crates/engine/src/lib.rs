@@ -10,6 +10,7 @@ pub mod changes;
 pub mod checks;
 pub mod consents;
 pub mod customers;
+pub mod definitions;
 pub mod deliveries;
 pub mod diff;
 pub mod error;

@@ -9,6 +9,7 @@ mod call;
 mod campaigns;
 mod consents;
 mod customers;
+mod definitions;
 mod docs;
 mod errors;
 mod events;
@@ -136,6 +137,9 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(campaigns::progress))
         .routes(routes!(campaigns::deliveries))
         .routes(routes!(campaigns::deliveries_csv))
+        .routes(routes!(definitions::export))
+        .routes(routes!(definitions::make_plan).layer(many()))
+        .routes(routes!(definitions::apply).layer(many()))
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
         .routes(routes!(users::list, users::create))

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use super::entry::Kind;
-use super::folder::{Folder, MARK};
+use super::folder::{self, Folder, MARK};
 use crate::{Error, Result};
 
 const MAX_FILES: usize = 20_000;
@@ -121,8 +121,9 @@ pub fn write(root: &Path, folder: &Folder) -> Result<()> {
         }
     }
     for path in before.keys().filter(|path| !folder.contains_key(*path)) {
-        let is_ours = path.split_once('/').is_some_and(|(first, _)| Kind::of_folder(first).is_some())
-            || path == "pages.toml";
+        let end = path.rsplit('.').next().unwrap_or_default();
+        let is_inside = path.split_once('/').is_some_and(|(one, _)| Kind::of_folder(one).is_some());
+        let is_ours = path == "pages.toml" || (is_inside && folder::ENDS.contains(&end));
         if is_ours {
             let path = root.join(path);
             fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;
@@ -139,7 +140,9 @@ fn write_file(root: &Path, inside: &str, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(parent).map_err(|error| failed("make", parent, &error))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside = parent.join(format!(".{name}.new"));
-    let written = fs::File::create(&aside)
+    // What a run before left is not written through, whatever it is.
+    let _ = fs::remove_file(&aside);
+    let written = fs::File::create_new(&aside)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     written.map_err(|error| failed("write", &aside, &error))?;
     fs::rename(&aside, &path).map_err(|error| failed("write", &path, &error))

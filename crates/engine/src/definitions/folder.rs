@@ -22,8 +22,11 @@ const PAGES: &str = "pages.toml";
 const FORMAT: u64 = 1;
 /// The longest file of fields.
 const MAX_FIELDS_BYTES: usize = 4 * 1024 * 1024;
-/// The ends of files that hold texts or pictures of their own.
-const TEXT_ENDS: [&str; 4] = ["html", "mjml", "txt", "liquid"];
+/// The ends of files that can be ours.
+pub const ENDS: [&str; 9] =
+    ["toml", "html", "mjml", "txt", "liquid", "png", "jpg", "gif", "webp"];
+/// Those of a template's texts.
+const TEXT_ENDS: [&str; 3] = ["html", "mjml", "txt"];
 const PICTURE_ENDS: [&str; 4] = ["png", "jpg", "gif", "webp"];
 
 /// All things as files. They are to come in the order of their numbers.
@@ -82,6 +85,16 @@ pub fn digest(folder: &Folder) -> String {
         }
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The files of a folder that can be ours; a read-me beside them is nobody's concern.
+pub fn ours(folder: &Folder) -> Folder {
+    let is_ours = |path: &str| {
+        let first = path.split('/').next().unwrap_or_default();
+        path == MARK || path == PAGES || Kind::of_folder(first).is_some()
+    };
+    let files = folder.iter().filter(|(path, _)| is_ours(path));
+    files.map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
 }
 
 /// What a folder says beside its things.
@@ -168,7 +181,7 @@ fn sort(path: &str, things: &mut BTreeMap<(Kind, String), Parts>, problems: &mut
         _ => rest.split_once('.').filter(|(stem, _)| !stem.contains('/')),
     };
     let belongs = |end: &str| match kind {
-        Kind::Template => TEXT_ENDS[..3].iter().any(|one| end.ends_with(&format!(".{one}"))),
+        Kind::Template => TEXT_ENDS.iter().any(|one| end.ends_with(&format!(".{one}"))),
         Kind::Block => end == "liquid",
         Kind::Image => PICTURE_ENDS.contains(&end),
         _ => false,

@@ -36,6 +36,7 @@ exchanges!(
     content,
     consent,
     customers,
+    definitions,
     idempotency,
     imports,
     many,
