@@ -59,7 +59,7 @@ async function addresses() {
     '/blocks', '/blocks/new', `/blocks/${await one('/v1/blocks')}`, '/images',
     '/campaigns', '/campaigns/new', `/campaigns/${draft}/edit`, ...campaigns.map(({ id }) => `/campaigns/${id}`),
     '/mailbox', `/mailbox?mail=${await one('/v1/mailbox')}`,
-    '/settings', '/settings?tab=groups', '/settings?tab=suppressions', '/settings?tab=tokens', '/settings?tab=users', '/no-such-screen',
+    '/settings', '/settings?tab=groups', '/settings?tab=topics', '/settings?tab=forms', '/settings?tab=suppressions', '/settings?tab=email', '/settings?tab=tokens', '/settings?tab=users', '/settings?tab=roles', '/settings?tab=audit', '/settings?tab=account', '/no-such-screen',
   ]
 }
 

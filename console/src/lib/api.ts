@@ -99,7 +99,7 @@ export const api = {
   post: <T>(url: string, body?: unknown, signal?: AbortSignal) => call<T>('POST', url, body ?? {}, signal),
   put: <T>(url: string, body?: unknown) => call<T>('PUT', url, body ?? {}),
   patch: <T>(url: string, body: unknown) => call<T>('PATCH', url, body),
-  delete: <T = void>(url: string) => call<T>('DELETE', url),
+  delete: <T = void>(url: string, body?: unknown) => call<T>('DELETE', url, body),
 }
 
 /** Sends a file and tells how many bytes have left; `fetch` cannot tell. */

@@ -31,18 +31,24 @@ identity.lost = () => {
   if (state === 'in') state = 'out'
 }
 
-const NOBODY: Workspace = { slug: '', name: 'No workspace', role: 'viewer', time_zone: 'UTC' }
+const NOBODY: Workspace = { slug: '', name: 'No workspace', role: 'viewer', scopes: null, time_zone: 'UTC', totp_required: false }
+
+/** Scopes of a role of the workspace's own that change nothing. */
+const LOOKING = /(:read$|^audit$|^mailbox$)/
 
 export const session = {
   get state() { return state },
   get failure() { return failure },
-  get user() { return current?.user ?? { mail: '', name: '' } },
+  get user() { return current?.user ?? { mail: '', name: '', totp: false } },
   get demo() { return current?.demo ?? false },
   get workspaces() { return current?.workspaces ?? [] },
   get workspace(): Workspace { return current?.workspaces.find((workspace) => workspace.slug === slug) ?? NOBODY },
-  /** Viewers look; editors and admins change. */
-  get mayEdit() { return this.workspace.role !== 'viewer' },
-  get isAdmin() { return this.workspace.role === 'admin' },
+  /** Viewers look; editors and admins change; other roles may what their scopes say. */
+  get mayEdit() { return this.workspace.scopes ? this.workspace.scopes.some((scope) => !LOOKING.test(scope)) : this.workspace.role !== 'viewer' },
+  get isAdmin() { return this.workspace.scopes ? this.workspace.scopes.includes('admin') : this.workspace.role === 'admin' },
+  get mayAudit() { return this.isAdmin || (this.workspace.scopes?.includes('audit') ?? false) },
+  /** Nothing here opens before a second factor is set up. */
+  get needsTotp() { return this.workspace.totp_required && !this.user.totp },
 
   async open() {
     try {
@@ -56,8 +62,8 @@ export const session = {
     }
   },
 
-  async signIn(mail: string, password: string) {
-    enter(await api.post<Session>('/v1/session', { mail, password }))
+  async signIn(mail: string, password: string, code?: string) {
+    enter(await api.post<Session>('/v1/session', code ? { mail, password, code } : { mail, password }))
   },
 
   async signOut() {

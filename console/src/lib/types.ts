@@ -1,11 +1,12 @@
 /** Shapes of the `/v1` API as the console uses them. Times are RFC 3339 strings, decimals and money strings, ids UUID strings. */
 
-export type Role = 'admin' | 'editor' | 'viewer'
+/** admin, editor, viewer, or a role of the workspace's own. */
+export type Role = string
 
-export interface Workspace { slug: string; name: string; role: Role; time_zone: string }
+export interface Workspace { slug: string; name: string; role: Role; scopes: string[] | null; time_zone: string; totp_required: boolean }
 
 export interface Session {
-  user: { mail: string; name: string | null }
+  user: { mail: string; name: string | null; totp: boolean }
   csrf: string
   workspaces: Workspace[]
   demo: boolean
@@ -304,4 +305,34 @@ export interface SuppressedHash { channel: string; hash: string; reason: string;
 
 export interface Token { id: string; name: string; scopes: string[]; token?: string; created_at?: string | null; last_used_at?: string | null }
 
-export interface User { mail: string; role: Role; name?: string | null; password?: string }
+export interface User { id: string; mail: string; role: Role; totp: boolean; name?: string | null; password?: string }
+
+export interface OwnRole { name: string; scopes: string[]; people: number; created_at: string }
+
+export interface AuditEntry { number: number; at: string; actor: { kind: string; id: string | null; name: string | null }; action: string; thing: string; detail: string; seal: string }
+
+export interface AuditCheck { entries: number; head: string | null; fault: { number: number; reason: string } | null }
+
+export interface Relay {
+  id: string
+  name: string
+  url: string
+  username: string | null
+  has_password: boolean
+  per_second: number | null
+  open_max: number
+  weight: number
+  enabled: boolean
+  state: { up: boolean; error: string | null; open: number } | null
+}
+
+export interface DkimKey {
+  selector: string
+  algorithm: 'rsa' | 'ed25519'
+  active: boolean
+  record: { name: string; value: string; zone_line: string }
+}
+
+export interface SenderDomain { domain: string; relay_id: string | null; tracking_url: string | null; keys: DkimKey[] }
+
+export interface RecipientLimit { domain: string; open_max: number }

@@ -78,4 +78,6 @@ ids! {
     UserId;
     /// An API token.
     TokenId;
+    /// A server that mail is handed to.
+    RelayId;
 }

@@ -6,122 +6,30 @@
 
 mod attempts;
 mod passwords;
+mod roles;
+mod scopes;
 mod sessions;
 mod tokens;
+pub mod totp;
 mod users;
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tidings_domain::{Timestamp, TokenId, UserId};
+use tidings_domain::{Timestamp, TokenId};
 use tidings_store::system::TokenRow;
 
 use crate::{Ctx, Error, Result};
 
+pub use roles::{OwnRole, put_role, remove_role, roles};
+pub use scopes::{Access, Caller, Need, Role, Scope};
 pub use sessions::{SignedIn, create_session, session, sign_in, sign_out};
 pub use tokens::{NewToken, authenticate_token, create_token, revoke_token, tokens};
-pub use users::{DEMO_MAIL, NewUser, UserInfo, create_user, ensure_demo_user, remove_user, users};
-
-/// What a person may do in a workspace; each role may do what the ones before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Look at everything.
-    Viewer,
-    /// Change everything but people, tokens and the removal of attributes.
-    Editor,
-    Admin,
-}
-
-impl Role {
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Viewer => "viewer",
-            Role::Editor => "editor",
-            Role::Admin => "admin",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Role> {
-        [Role::Viewer, Role::Editor, Role::Admin].into_iter().find(|role| role.name() == text)
-    }
-}
-
-macro_rules! scopes {
-    ($($(#[$doc:meta])* $variant:ident $name:literal),* $(,)?) => {
-        /// What a token may do. `admin` includes all the others.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Scope { $($(#[$doc])* $variant),* }
-
-        impl Scope {
-            pub const ALL: &'static [Scope] = &[$(Scope::$variant),*];
-
-            pub const fn name(self) -> &'static str {
-                match self { $(Scope::$variant => $name),* }
-            }
-
-            pub fn parse(text: &str) -> Option<Scope> {
-                match text { $($name => Some(Scope::$variant),)* _ => None }
-            }
-        }
-    };
-}
-
-scopes! {
-    /// Read customers, their events and records, and the schema.
-    CustomersRead "customers:read",
-    /// Write customers, events, records, marks and suppressions, and add to the schema.
-    CustomersWrite "customers:write",
-    Imports "imports",
-    Segments "segments",
-    Templates "templates",
-    Campaigns "campaigns",
-    Mailbox "mailbox",
-    /// People, tokens, and the removal of attributes.
-    Admin "admin",
-}
-
-/// What a use case asks of its caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need {
-    pub scope: Scope,
-    pub role: Role,
-}
-
-/// Somebody who proved who they are, in one workspace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Caller {
-    Token { id: TokenId, scopes: Vec<Scope> },
-    User { id: UserId, mail: String, role: Role },
-}
-
-impl Caller {
-    /// A text that stays the same for this caller and differs from every other's.
-    pub fn key(&self) -> String {
-        match self {
-            Caller::Token { id, .. } => format!("token {id}"),
-            Caller::User { id, .. } => format!("user {id}"),
-        }
-    }
-
-    /// Whether the caller may do what is asked.
-    pub fn authorise(&self, need: Need) -> Result<()> {
-        match self {
-            Caller::Token { scopes, .. }
-                if scopes.contains(&need.scope) || scopes.contains(&Scope::Admin) =>
-            {
-                Ok(())
-            }
-            Caller::User { role, .. } if *role >= need.role => Ok(()),
-            Caller::Token { .. } => {
-                Err(Error::Forbidden(format!("this token lacks the scope {}", need.scope.name())))
-            }
-            Caller::User { .. } => {
-                Err(Error::Forbidden(format!("this needs the role {}", need.role.name())))
-            }
-        }
-    }
-}
+pub use users::{
+    DEMO_MAIL, NewUser, UserInfo, change_user, create_user, ensure_demo_user, remove_user,
+    require_totp, users,
+};
 
 /// Looked-up tokens by their hash, with when they were; `None` for one that does not exist.
 type KnownTokens = HashMap<[u8; 32], (Instant, Option<TokenRow>)>;
@@ -188,33 +96,6 @@ fn workspace_id(ctx: &Ctx) -> tidings_domain::WorkspaceId {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tokens_need_the_scope_and_people_the_role() {
-        let token =
-            |scopes: &[Scope]| Caller::Token { id: TokenId::generate(), scopes: scopes.to_vec() };
-        let user = |role| Caller::User { id: UserId::generate(), mail: String::new(), role };
-        let write = Need { scope: Scope::CustomersWrite, role: Role::Editor };
-        for (caller, allowed) in [
-            (token(&[]), false),
-            (token(&[Scope::CustomersRead, Scope::Imports]), false),
-            (token(&[Scope::CustomersWrite]), true),
-            (token(&[Scope::Admin]), true),
-            (user(Role::Viewer), false),
-            (user(Role::Editor), true),
-            (user(Role::Admin), true),
-        ] {
-            assert_eq!(caller.authorise(write).is_ok(), allowed, "{caller:?}");
-        }
-    }
-
-    #[test]
-    fn every_scope_is_read_by_its_name() {
-        for scope in Scope::ALL {
-            assert_eq!(Scope::parse(scope.name()), Some(*scope));
-        }
-        assert_eq!(Scope::parse("everything"), None);
-    }
 
     #[test]
     fn secrets_have_the_length_and_differ() {

@@ -13,7 +13,7 @@ use tidings_store::templates::TemplateDraft;
 
 use crate::checks::{self, Finding};
 use crate::messages::{Compiled, Parts};
-use crate::{Ctx, Error, Fault, Result, segments, templates};
+use crate::{Ctx, Error, Fault, Result, mail, segments, templates};
 
 /// How serious a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,12 +146,21 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
     let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
     let mut problems = Vec::new();
     let sample = sample(ctx, &campaign, &draft, condition, &mut problems).await?;
-    let mail_ready = ctx.hub.mail_pool()?.is_some();
+    let sender = &campaign.sender.address;
+    let mail_ready = mail::has_way(ctx, sender).await?;
     if !mail_ready {
         problems.push(Problem::new(
             Level::Error,
             "no mail relay is set",
-            "start the hub with --smtp-url, such as smtp://mail.example:587",
+            "add one under Settings, E-mail; or start the hub with --smtp-url",
+        ));
+    }
+    if !ctx.hub.settings.demo && !mail::is_signed(ctx, sender).await? {
+        let domain = mail::domain_of(sender).unwrap_or_default();
+        problems.push(Problem::new(
+            Level::Warning,
+            format!("mail from {domain} is not signed, and big receivers refuse such mail"),
+            format!("make a DKIM key for {domain} under Settings, E-mail"),
         ));
     }
     if audience.will_send == 0 {
@@ -230,10 +239,8 @@ async fn sample(
 /// Launches a campaign now or at a time; the template's version is fixed by it.
 pub async fn launch(ctx: &Ctx, id: CampaignId, at: Option<Timestamp>) -> Result<()> {
     let campaign = get(ctx, id).await?;
-    if ctx.hub.mail_pool()?.is_none() {
-        return Err(Error::Conflict(
-            "no mail relay is set; start the hub with --smtp-url".to_owned(),
-        ));
+    if !mail::has_way(ctx, &campaign.sender.address).await? {
+        return Err(Error::Conflict(mail::NO_RELAY.to_owned()));
     }
     let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
     let found = findings(ctx, &campaign, &draft, None).await?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, Outcome};
+use tidings_store::audit::is_acting;
 use tidings_store::idempotency::{is_kept, is_overtaken};
 use tidings_store::{Error as StoreError, Workspace};
 use tokio::sync::{mpsc, oneshot};
@@ -151,8 +152,8 @@ pub async fn apply_one(ctx: &Ctx, change: Change) -> Result<Outcome> {
 }
 
 async fn submit(ctx: &Ctx, changes: Vec<Change>) -> Result<Vec<Outcome>> {
-    if is_kept() {
-        // What is kept with a call's key is committed with its own changes alone.
+    if is_kept() || is_acting() {
+        // What is kept with a call's key, or written down, is committed with its own changes alone.
         return Ok(retried(&ctx.workspace, changes, ctx.now()).await?);
     }
     let (caller, answer) = oneshot::channel();

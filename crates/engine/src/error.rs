@@ -33,6 +33,9 @@ pub enum Error {
     Forbidden(String),
     #[error("not signed in")]
     Unauthenticated,
+    /// The password was right; the code beside it is missing, wrong, or was used before.
+    #[error("{}", second_factor_text(*given))]
+    SecondFactor { given: bool },
     /// Too many at once; try again after so many seconds.
     #[error("too many requests; try again in {0} s")]
     Limited(u64),
@@ -49,6 +52,13 @@ impl Error {
     /// One wrong field.
     pub fn invalid(path: impl Into<String>, message: impl Into<String>) -> Error {
         Error::Invalid(vec![Fault::new(path, "invalid", message)])
+    }
+}
+
+fn second_factor_text(given: bool) -> &'static str {
+    match given {
+        true => "this code is wrong or was used before",
+        false => "expected the code of the authenticator app beside the password",
     }
 }
 

@@ -14,7 +14,9 @@ use tokio::sync::Notify;
 use crate::accounts::Accounts;
 use crate::changes::Applier;
 use crate::links::LinkKeys;
+use crate::mail::{Desk, Route};
 use crate::overview::Kept;
+use crate::secrets::Sealer;
 use crate::{Error, Result};
 
 /// What the hub is told at its start; one field a setting of the program.
@@ -24,12 +26,12 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// How browsers and mail readers reach this hub, without a slash at the end.
     pub public_url: String,
-    /// The default relay for outgoing mail, as a URL; none means that sending says so.
+    /// The relay for the mail of workspaces without one of their own, as a URL.
     pub smtp_url: Option<String>,
     /// How many messages may be on their way at once, and so how many may be uncertain after a
     /// crash.
     pub smtp_open_max: usize,
-    /// Signs links; 32 bytes, kept in the data folder or given.
+    /// Signs links and seals secrets; 32 bytes, kept in the data folder or given.
     pub master_key: [u8; 32],
     /// Whether this is the demo, which shows its own mailbox.
     pub demo: bool,
@@ -51,9 +53,13 @@ pub struct Hub {
     pub(crate) awake: Mutex<HashMap<WorkspaceId, Timestamp>>,
     appliers: Mutex<HashMap<WorkspaceId, Applier>>,
     link_keys: LinkKeys,
+    pub(crate) sealer: Sealer,
     mail_pool: OnceLock<Pool>,
     /// How often forms were sent from where.
     pub(crate) form_limits: crate::forms::Limits,
+    own_route: OnceLock<Arc<Route>>,
+    /// How the mail of each workspace leaves.
+    pub(crate) desks: Mutex<HashMap<WorkspaceId, Arc<Desk>>>,
 }
 
 impl Hub {
@@ -61,8 +67,11 @@ impl Hub {
         Arc::new(Hub {
             store,
             link_keys: LinkKeys::new(&settings.master_key),
+            sealer: Sealer::new(&settings.master_key),
             mail_pool: OnceLock::new(),
             form_limits: crate::forms::Limits::default(),
+            own_route: OnceLock::new(),
+            desks: Mutex::new(HashMap::new()),
             settings,
             started_at: clock.now(),
             clock,
@@ -85,7 +94,14 @@ impl Hub {
         self.link_keys.clone()
     }
 
-    /// Connections to the relay; `None` where no relay is set.
+    /// The way to the hub's own relay, which mail takes that no relay of its workspace is for.
+    pub(crate) fn own_route(&self) -> Result<Option<Arc<Route>>> {
+        let Some(pool) = self.mail_pool()? else { return Ok(None) };
+        let make = || Arc::new(Route::new(None, pool, 1, None));
+        Ok(Some(self.own_route.get_or_init(make).clone()))
+    }
+
+    /// Connections to the hub's own relay; `None` where it has none.
     pub fn mail_pool(&self) -> Result<Option<Pool>> {
         let Some(url) = &self.settings.smtp_url else { return Ok(None) };
         if let Some(pool) = self.mail_pool.get() {

@@ -4,6 +4,7 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod audit;
 pub mod blocks;
 pub mod campaigns;
 pub mod changes;
@@ -22,6 +23,7 @@ pub mod images;
 pub mod imports;
 pub mod jobs;
 pub mod links;
+pub mod mail;
 pub mod mailbox;
 pub mod messages;
 pub mod nodes;
@@ -29,8 +31,11 @@ pub mod overview;
 pub mod pages;
 pub mod personal;
 pub mod preferences;
+pub mod relays;
 pub mod schema;
+mod secrets;
 pub mod segments;
+pub mod senders;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

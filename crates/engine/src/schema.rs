@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tidings_domain::schema::{Attribute, Owner, Schema};
 use tidings_domain::value::Kind;
 
+use crate::audit::about;
 use crate::{Ctx, Error, Fault, Result};
 
 /// The schema as it stands.
@@ -29,6 +30,7 @@ fn named<T>(path: &str, result: Result<T, tidings_store::Error>) -> Result<T> {
 }
 
 pub async fn add_attribute(ctx: &Ctx, name: &str, kind: Kind) -> Result<Attribute> {
+    about(name);
     named("name", ctx.workspace.add_attribute(name, kind, ctx.now()).await)
 }
 
@@ -53,6 +55,7 @@ pub async fn drop_attribute(ctx: &Ctx, name: &str) -> Result<()> {
 }
 
 pub async fn add_table(ctx: &Ctx, name: &str, owner: Owner, fields: Vec<NewField>) -> Result<()> {
+    about(name);
     let fields = fields.into_iter().map(|field| (field.name, field.kind)).collect();
     named("name", ctx.workspace.add_table(name, owner, fields, ctx.now()).await)
 }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value as Json};
 use tidings_channels::email::mime::{self, Mailbox};
-use tidings_channels::email::{ConnectError, Envelope, Outcome};
 use tidings_domain::TemplateId;
 use tidings_domain::change::CustomerRef;
 use tidings_store::Page;
@@ -13,7 +12,7 @@ pub use tidings_store::templates::{Format, Template, TemplateDraft, Variant, Ver
 use crate::checks::{self, Finding};
 use crate::diff::{self, PartDiff};
 use crate::messages::{self, Compiled, NotRendered, Parts, PreviewData};
-use crate::{Ctx, Error, Fault, Result};
+use crate::{Ctx, Error, Fault, Result, mail};
 
 /// The most that the parts of a template may take together, in bytes.
 const MAX_BYTES: usize = 1_000_000;
@@ -260,14 +259,15 @@ pub async fn send_test(
     });
     let from = tidings_domain::checked::email(&sender.address)
         .map_err(|text| Error::invalid("sender.address", text))?;
-    let Some(pool) = ctx.hub.mail_pool()? else {
-        let text = "no mail relay is set; start the hub with --smtp-url";
-        return Err(Error::Conflict(text.to_owned()));
-    };
+    if !mail::has_way(ctx, &from).await? {
+        return Err(Error::Conflict(mail::NO_RELAY.to_owned()));
+    }
     let draft = TemplateDraft::from(get(ctx, id).await?);
     let options = PreviewOptions { language, ..PreviewOptions::default() };
     let made = preview(ctx, &draft, customer, options).await?;
-    let domain = from.rsplit('@').next().unwrap_or_default();
+    let domain = mail::domain_of(&from);
+    let domain =
+        domain.ok_or_else(|| Error::invalid("sender.address", "its domain has no ASCII form"))?;
     let bytes = mime::build(&mime::Message {
         from: Mailbox { name: Some(&sender.name), address: &from },
         to: Mailbox { name: None, address: &to },
@@ -281,12 +281,5 @@ pub async fn send_test(
         headers: &[],
     })
     .map_err(|error| Error::invalid("subject", error.to_string()))?;
-    let unreachable = |error: ConnectError| Error::Conflict(format!("the relay: {error}"));
-    let mut lease = pool.connection().await.map_err(unreachable)?;
-    let envelope = Envelope { return_path: &from, recipient: &to };
-    Ok(match lease.send(&envelope, &bytes).await {
-        Outcome::Sent { reply, .. } => (true, reply),
-        Outcome::Refused(refusal) => (false, refusal.reply),
-        Outcome::Failed { reason, .. } | Outcome::Unknown { reason } => (false, reason),
-    })
+    mail::send_now(ctx, &from, &to, bytes).await
 }

@@ -6,12 +6,14 @@ mod consent;
 #[path = "campaigns/erasing.rs"]
 mod erasing;
 
+use std::time::Duration;
+
 use common::{Engine, Sending};
 use serde_json::json;
 use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass};
 use tidings_domain::consent::{Proof, Via};
 use tidings_engine::{campaigns, tracking};
-use tidings_testkit::mail_sink::{Action, Script};
+use tidings_testkit::mail_sink::{Action, At, Script};
 
 macro_rules! on_both_engines {
     ($($test:ident),+ $(,)?) => {
@@ -26,6 +28,9 @@ macro_rules! on_both_engines {
     };
 }
 
+#[path = "campaigns/email.rs"]
+mod email;
+
 on_both_engines!(
     everyone_who_may_gets_one_mail_and_the_figures_add_up,
     refusals_are_retried_or_recorded,
@@ -33,6 +38,7 @@ on_both_engines!(
     a_cancelled_campaign_sends_nothing_more,
     messages_that_cannot_be_made_are_skipped_with_the_reason,
     a_customer_who_is_gone_holds_nothing_up,
+    a_node_whose_leases_went_lets_go_of_its_connections,
 );
 
 async fn everyone_who_may_gets_one_mail_and_the_figures_add_up(engine: Engine) {
@@ -196,4 +202,26 @@ async fn a_customer_who_is_gone_holds_nothing_up(engine: Engine) {
         assert_eq!(one.reason.as_deref(), Some("customer_gone"));
         assert_eq!(one.reply.as_deref(), Some("customer is gone"));
     }
+}
+
+/// Shards share the connections to the relay. Those that lost their leases must not wait for more
+/// work with a connection in hand while others wait for that connection.
+async fn a_node_whose_leases_went_lets_go_of_its_connections(engine: Engine) {
+    let slow = Action::Slow(At::Dot, Duration::from_millis(2));
+    let script = Script::accept_all().to("*", slow);
+    let sending = Sending::with(engine, script, |settings| settings.smtp_open_max = 4).await;
+    sending.customers(2_000).await;
+    let id = sending.campaign(MessageClass::Transactional, None).await;
+    campaigns::launch(&sending.ctx, id, None).await.unwrap();
+
+    for round in 1..=12 {
+        sending.until_counts(id, |counts| counts.sent > round * 25).await;
+        // As when the node slept past its leases: every shard is another holder's.
+        sending.ctx.workspace.release_all_jobs().await.unwrap();
+        sending.ctx.wake();
+    }
+
+    sending.until_counts(id, |counts| counts.sent > 400).await;
+    campaigns::cancel(&sending.ctx, id).await.unwrap();
+    sending.until_counts(id, |counts| counts.in_flight == 0).await;
 }

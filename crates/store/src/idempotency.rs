@@ -204,24 +204,36 @@ impl Workspace {
         priority: Priority,
         work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let Ok(once) = CALL.try_with(Arc::clone) else { return self.write(priority, work).await };
+        let Ok(once) = CALL.try_with(Arc::clone) else {
+            let told = |result: &T| serde_json::to_value(result).unwrap_or_default();
+            return self.write_acted(priority, told, work).await;
+        };
+        let act = crate::audit::open_act();
+        let writing = act.clone();
         let step = once.progress.lock().steps;
         let call = once.clone();
-        let (result, is_replayed) = self
+        let (result, is_replayed, written) = self
             .write(priority, move |tx| {
                 Box::pin(async move {
                     if let Some(kept) = call.take(tx, step).await? {
-                        return Ok((read(&kept)?, true));
+                        return Ok((read(&kept)?, true, true));
                     }
                     let result = work(tx).await?;
-                    let kept = serde_json::to_string(&result)
+                    let kept = serde_json::to_value(&result)
                         .map_err(|error| Error::Database(format!("keep a result: {error}")))?;
-                    let row = crate::params![bucket(&call.key), call.row(step), kept];
+                    let row = crate::params![bucket(&call.key), call.row(step), kept.to_string()];
                     tx.execute(&KEEP, row).await?;
-                    Ok((result, false))
+                    let written = match writing {
+                        Some(act) => act.write(tx, &kept).await?,
+                        None => false,
+                    };
+                    Ok((result, false, written))
                 })
             })
             .await?;
+        if let Some(act) = act.filter(|_| written) {
+            act.is_written();
+        }
         let mut progress = once.progress.lock();
         progress.steps += 1;
         progress.replayed += u32::from(is_replayed);

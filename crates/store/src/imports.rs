@@ -276,10 +276,15 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Which import it is, the caller has said.
+fn nothing_more(_: &Import) -> serde_json::Value {
+    serde_json::Value::Null
+}
+
 impl Workspace {
     /// Makes an import in the state draft.
     pub async fn add_import(&self, new: NewImport) -> Result<Import> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_acted(Priority::Interactive, nothing_more, move |tx| {
             Box::pin(async move {
                 // Another node may take the number in the same moment; then the next one is free.
                 for _ in 0..8 {
@@ -329,7 +334,7 @@ impl Workspace {
 
     /// Changes the mapping of a draft.
     pub async fn set_import_mapping(&self, id: ImportId, mapping: String) -> Result<Import> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_acted(Priority::Interactive, nothing_more, move |tx| {
             Box::pin(async move {
                 let touched = tx.execute(&SET_MAPPING, crate::params![id, mapping]).await?;
                 changed(tx, id, touched, "its mapping can no longer change").await
@@ -345,7 +350,7 @@ impl Workspace {
         mapping: String,
         at: Timestamp,
     ) -> Result<Import> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_acted(Priority::Interactive, nothing_more, move |tx| {
             Box::pin(async move {
                 let touched = tx.execute(&START, crate::params![id, mapping]).await?;
                 if touched > 0 {
@@ -359,7 +364,7 @@ impl Workspace {
 
     /// Cancels an import that is not finished; rows that were applied stay.
     pub async fn cancel_import(&self, id: ImportId, at: Timestamp) -> Result<Import> {
-        self.write(Priority::Interactive, move |tx| {
+        self.write_acted(Priority::Interactive, nothing_more, move |tx| {
             Box::pin(async move {
                 let touched = tx.execute(&CANCEL, crate::params![id, at]).await?;
                 let import = changed(tx, id, touched, "it is finished").await?;

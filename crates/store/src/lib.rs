@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod audience;
+pub mod audit;
 pub mod blocks;
 mod bulk;
 pub mod campaigns;
@@ -27,11 +28,14 @@ pub mod mailbox;
 pub mod memberships;
 pub mod migrate;
 pub mod overview;
+pub mod people;
 pub mod personal;
 pub mod public_pages;
+pub mod relays;
 mod schema;
 pub mod search;
 pub mod segments;
+pub mod senders;
 pub mod sql;
 pub mod statements;
 mod store;

@@ -49,6 +49,18 @@ pub static WORKSPACE: &[Migration] = &[
         postgres: include_str!("migrations/postgres/0005_audiences.sql"),
     },
     Migration {
+        number: 6,
+        name: "audit",
+        sqlite: include_str!("migrations/sqlite/0006_audit.sql"),
+        postgres: include_str!("migrations/postgres/0006_audit.sql"),
+    },
+    Migration {
+        number: 7,
+        name: "email",
+        sqlite: include_str!("migrations/sqlite/0007_email.sql"),
+        postgres: include_str!("migrations/postgres/0007_email.sql"),
+    },
+    Migration {
         number: 30,
         name: "definitions",
         sqlite: include_str!("migrations/sqlite/0030_definitions.sql"),
@@ -68,6 +80,12 @@ pub static SYSTEM: &[Migration] = &[
         name: "files_shared",
         sqlite: include_str!("migrations/sqlite_system/0002_files_shared.sql"),
         postgres: include_str!("migrations/postgres_system/0002_files_shared.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "people",
+        sqlite: include_str!("migrations/sqlite_system/0003_people.sql"),
+        postgres: include_str!("migrations/postgres_system/0003_people.sql"),
     },
 ];
 

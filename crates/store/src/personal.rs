@@ -258,10 +258,8 @@ impl Workspace {
                 let mut all = BTreeMap::new();
                 for table in owned(tx).await? {
                     let columns = columns(tx, &table).await?;
-                    let text = format!(
-                        "{} where bucket = ?1 and customer_id = ?2",
-                        select(&table, &columns)
-                    );
+                    let theirs = " where bucket = ?1 and customer_id = ?2";
+                    let text = select(&table, &columns, theirs);
                     let mut rows = Vec::new();
                     for row in tx.query_text(&text, crate::params![bucket_of(id), id]).await? {
                         let mut object = Map::new();
@@ -356,7 +354,7 @@ impl Workspace {
                 let mut text = String::new();
                 for table in tables(tx).await? {
                     let columns = columns(tx, &table).await?;
-                    for row in tx.query_text(&select(&table, &columns), &[]).await? {
+                    for row in tx.query_text(&select(&table, &columns, ""), &[]).await? {
                         text.push_str(&table);
                         for cell in &row.0 {
                             match cell {

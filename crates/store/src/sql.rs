@@ -138,7 +138,8 @@ id_params!(
     TokenId,
     TopicId,
     FormId,
-    SignUpId
+    SignUpId,
+    RelayId
 );
 
 /// Builds a parameter list from values of different types.
@@ -238,6 +239,10 @@ impl Row {
             Some(Cell::Uuid(value)) => Ok(value.as_bytes().to_vec()),
             _ => Err(self.wrong(at, "bytes")),
         }
+    }
+
+    pub fn opt_bytes(&self, at: usize) -> Result<Option<Vec<u8>>> {
+        if self.is_null(at) { Ok(None) } else { self.bytes(at).map(Some) }
     }
 
     pub fn json(&self, at: usize) -> Result<serde_json::Value> {

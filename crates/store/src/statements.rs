@@ -10,6 +10,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::blocks::SQL);
     all.extend(crate::campaigns::SQLS.concat());
     all.extend(crate::consents::SQL);
+    all.extend(crate::audit::SQL);
     all.extend(crate::customers::SQL);
     all.extend(crate::definitions::SQLS.concat());
     all.extend(crate::deliveries::SQLS.concat());
@@ -24,9 +25,11 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::overview::SQL);
     all.extend(crate::personal::SQL);
     all.extend(crate::public_pages::SQL);
+    all.extend(crate::relays::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::search::SQL);
     all.extend(crate::segments::SQL);
+    all.extend(crate::senders::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all.extend(crate::topics::SQL);
@@ -35,7 +38,9 @@ pub fn workspace() -> Vec<&'static Sql> {
 
 /// The statements over the system database.
 pub fn system() -> Vec<&'static Sql> {
-    crate::system::SQL.to_vec()
+    let mut all = crate::system::SQL.to_vec();
+    all.extend(crate::people::SQL);
+    all
 }
 
 /// All of them.

@@ -16,6 +16,8 @@ pub struct WorkspaceRow {
     pub name: String,
     pub time_zone: String,
     pub partitioned: bool,
+    /// Whether people need a code beside their password here.
+    pub totp_required: bool,
 }
 
 /// Someone who signs in.
@@ -25,6 +27,16 @@ pub struct UserRow {
     pub mail: String,
     pub name: String,
     pub password_hash: String,
+    /// Whether they sign in with a code beside the password.
+    pub totp: bool,
+}
+
+/// Somebody's role in a workspace as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleRow {
+    pub name: String,
+    /// Of a role of the workspace's own.
+    pub scopes: Option<Vec<String>>,
 }
 
 /// A token as it is kept: never the token itself.
@@ -48,12 +60,13 @@ pub struct SessionRow {
 }
 
 pub struct System {
-    db: Db,
+    pub(crate) db: Db,
 }
 
 static WORKSPACES: Sql = Sql::reference(
     "workspaces",
-    "select number, id, slug, name, time_zone, partitioned from {s}workspaces order by number",
+    "select number, id, slug, name, time_zone, partitioned, totp_required
+     from {s}workspaces order by number",
 );
 /// A program at work on this database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +86,11 @@ static ADD_WORKSPACE: Sql = Sql::reference(
 );
 static USER_BY_MAIL: Sql = Sql::reference(
     "user_by_mail",
-    "select id, mail, name, password_hash from {s}users where mail = ?1",
+    "select id, mail, name, password_hash, totp_secret is not null from {s}users where mail = ?1",
 );
 static USER_BY_ID: Sql = Sql::reference(
     "user_by_id",
-    "select id, mail, name, password_hash from {s}users where id = ?1",
+    "select id, mail, name, password_hash, totp_secret is not null from {s}users where id = ?1",
 );
 static ADD_USER: Sql = Sql::reference(
     "add_user",
@@ -91,18 +104,19 @@ static PUT_ROLE: Sql = Sql::reference(
 );
 static ROLES_OF: Sql = Sql::reference(
     "roles_of",
-    "select w.number, w.id, w.slug, w.name, w.time_zone, w.partitioned, r.role
+    "select w.number, w.id, w.slug, w.name, w.time_zone, w.partitioned, w.totp_required,
+       r.role, o.scopes
      from {s}roles r join {s}workspaces w on w.id = r.workspace_id
+     left join {s}own_roles o on o.workspace_id = r.workspace_id and o.name = r.role
      where r.user_id = ?1 order by w.number",
 );
 static USERS_OF: Sql = Sql::reference(
     "users_of",
-    "select u.id, u.mail, u.name, u.password_hash, r.role
+    "select u.id, u.mail, u.name, u.password_hash, u.totp_secret is not null, r.role, o.scopes
      from {s}roles r join {s}users u on u.id = r.user_id
+     left join {s}own_roles o on o.workspace_id = r.workspace_id and o.name = r.role
      where r.workspace_id = ?1 order by u.mail",
 );
-static DROP_ROLE: Sql =
-    Sql::reference("drop_role", "delete from {s}roles where user_id = ?1 and workspace_id = ?2");
 static ADD_TOKEN: Sql = Sql::reference(
     "add_token",
     "insert into {s}tokens (id, workspace_id, name, hash, scopes, created_at)
@@ -161,7 +175,6 @@ pub(crate) static SQL: &[&Sql] = &[
     &PUT_ROLE,
     &ROLES_OF,
     &USERS_OF,
-    &DROP_ROLE,
     &ADD_TOKEN,
     &TOKEN_BY_HASH,
     &TOKENS_OF,
@@ -187,7 +200,13 @@ fn workspace(row: &Row) -> Result<WorkspaceRow> {
         name: row.text(3)?,
         time_zone: row.text(4)?,
         partitioned: row.bool(5)?,
+        totp_required: row.bool(6)?,
     })
+}
+
+fn role(row: &Row, at: usize) -> Result<RoleRow> {
+    let scopes = row.opt_text(at + 1)?;
+    Ok(RoleRow { name: row.text(at)?, scopes: scopes.as_deref().map(crate::people::scopes) })
 }
 
 fn user(row: &Row) -> Result<UserRow> {
@@ -196,6 +215,7 @@ fn user(row: &Row) -> Result<UserRow> {
         mail: row.text(1)?,
         name: row.text(2)?,
         password_hash: row.text(3)?,
+        totp: row.bool(4)?,
     })
 }
 
@@ -204,7 +224,7 @@ fn token(row: &Row) -> Result<TokenRow> {
         id: TokenId(row.uuid(0)?),
         workspace: WorkspaceId(row.uuid(1)?),
         name: row.text(2)?,
-        scopes: row.text(3)?.split_whitespace().map(str::to_owned).collect(),
+        scopes: crate::people::scopes(&row.text(3)?),
         created_at: row.time(4)?,
         last_used_at: row.opt_time(5)?,
     })
@@ -219,7 +239,7 @@ impl System {
         Ok(System { db })
     }
 
-    fn rows(
+    pub(crate) fn rows(
         &self,
         sql: &'static Sql,
         params: Vec<crate::sql::Param>,
@@ -229,7 +249,7 @@ impl System {
         })
     }
 
-    fn change(
+    pub(crate) fn change(
         &self,
         sql: &'static Sql,
         params: Vec<crate::sql::Param>,
@@ -272,6 +292,7 @@ impl System {
             name: name.to_owned(),
             time_zone: time_zone.to_owned(),
             partitioned,
+            totp_required: false,
         })
     }
 
@@ -293,21 +314,16 @@ impl System {
         self.change(&PUT_ROLE, params).await.map(|_| ())
     }
 
-    pub async fn drop_role(&self, user: UserId, workspace: WorkspaceId) -> Result<bool> {
-        let params = crate::params![user, workspace].to_vec();
-        Ok(self.change(&DROP_ROLE, params).await? > 0)
-    }
-
     /// The workspaces of a user, with the role in each.
-    pub async fn roles_of(&self, user: UserId) -> Result<Vec<(WorkspaceRow, String)>> {
+    pub async fn roles_of(&self, user: UserId) -> Result<Vec<(WorkspaceRow, RoleRow)>> {
         let rows = self.rows(&ROLES_OF, vec![user.into()]).await?;
-        rows.iter().map(|row| Ok((workspace(row)?, row.text(6)?))).collect()
+        rows.iter().map(|row| Ok((workspace(row)?, role(row, 7)?))).collect()
     }
 
     /// The users of a workspace, with their roles.
-    pub async fn users_of(&self, workspace: WorkspaceId) -> Result<Vec<(UserRow, String)>> {
+    pub async fn users_of(&self, workspace: WorkspaceId) -> Result<Vec<(UserRow, RoleRow)>> {
         let rows = self.rows(&USERS_OF, vec![workspace.into()]).await?;
-        rows.iter().map(|row| Ok((user(row)?, row.text(4)?))).collect()
+        rows.iter().map(|row| Ok((user(row)?, role(row, 5)?))).collect()
     }
 
     pub async fn add_token(&self, token: &TokenRow, hash: Vec<u8>) -> Result<()> {

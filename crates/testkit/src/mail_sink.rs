@@ -41,6 +41,12 @@ pub struct SinkSettings {
     pub log: Option<PathBuf>,
 }
 
+/// Settings of a server that does not offer these extensions.
+pub fn smtp_settings(hidden: &[&str]) -> smtp::Settings {
+    let hidden_extensions = hidden.iter().map(|&name| name.to_owned()).collect();
+    smtp::Settings { hidden_extensions, ..smtp::Settings::default() }
+}
+
 /// A running sink. It stops when dropped.
 #[derive(Debug)]
 pub struct MailSink {

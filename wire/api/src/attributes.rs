@@ -89,7 +89,7 @@ fn built_in() -> impl Iterator<Item = Attribute> {
 
 /// All attributes, the built-in ones first.
 #[utoipa::path(get, path = "/v1/attributes", tag = "Schema",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = List<Attribute>)))]
 pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Attribute>>> {
     let schema = schema::schema(&call.ctx).await?;
@@ -99,7 +99,7 @@ pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Attribute>>> {
 
 /// Add an attribute.
 #[utoipa::path(post, path = "/v1/attributes", tag = "Schema", request_body = AttributeInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Attribute)))]
 pub async fn create(
     call: Call<WriteCustomers>,
@@ -111,7 +111,7 @@ pub async fn create(
 
 /// Give an attribute another name.
 #[utoipa::path(patch, path = "/v1/attributes/{name}", tag = "Schema", request_body = NewName,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("name" = String, Path)),
     responses((status = 200, body = Attribute)))]
 pub async fn rename(
@@ -124,7 +124,7 @@ pub async fn rename(
 
 /// Remove an attribute with all its values.
 #[utoipa::path(delete, path = "/v1/attributes/{name}", tag = "Schema",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     params(("name" = String, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<Administer>, Path(name): Path<String>) -> Result<StatusCode> {

@@ -92,7 +92,7 @@ fn block(stored: Stored) -> Json<Block> {
 
 /// Blocks, oldest first.
 #[utoipa::path(get, path = "/v1/blocks", tag = "Content blocks",
-    security(("token" = ["templates"])), params(Paging),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(Paging),
     responses((status = 200, body = List<BlockSummary>)))]
 pub async fn list(
     call: Call<ReadTemplates>,
@@ -104,7 +104,7 @@ pub async fn list(
 
 /// Save a new block.
 #[utoipa::path(post, path = "/v1/blocks", tag = "Content blocks", request_body = BlockInput,
-    security(("token" = ["templates"])), responses((status = 201, body = Block)))]
+    security(("token" = ["templates"]), ("session" = ["editor"])), responses((status = 201, body = Block)))]
 pub async fn create(
     call: Call<WriteTemplates>,
     Input(body): Input<BlockInput>,
@@ -115,7 +115,7 @@ pub async fn create(
 
 /// One block with its text.
 #[utoipa::path(get, path = "/v1/blocks/{id}", tag = "Content blocks",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Block)))]
 pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Json<Block>> {
     Ok(block(blocks::get(&call.ctx, BlockId(id)).await?))
@@ -123,7 +123,7 @@ pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Save a new version of a block. One that would include itself, by however many steps, is refused.
 #[utoipa::path(put, path = "/v1/blocks/{id}", tag = "Content blocks",
-    request_body = BlockChange, security(("token" = ["templates"])),
+    request_body = BlockChange, security(("token" = ["templates"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)), responses((status = 200, body = Block)))]
 pub async fn put(
     call: Call<WriteTemplates>,
@@ -136,7 +136,7 @@ pub async fn put(
 
 /// Remove a block that nothing includes.
 #[utoipa::path(delete, path = "/v1/blocks/{id}", tag = "Content blocks",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     blocks::drop(&call.ctx, BlockId(id)).await?;
@@ -145,7 +145,7 @@ pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<
 
 /// The templates and blocks that include a block.
 #[utoipa::path(get, path = "/v1/blocks/{id}/uses", tag = "Content blocks",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = List<Use>)))]
 pub async fn uses(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Json<List<Use>>> {
     let stored = blocks::get(&call.ctx, BlockId(id)).await?;
@@ -155,7 +155,7 @@ pub async fn uses(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// The versions of a block, newest first.
 #[utoipa::path(get, path = "/v1/blocks/{id}/versions", tag = "Content blocks",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), Paging),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = List<Version>)))]
 pub async fn versions(
     call: Call<ReadTemplates>,
@@ -169,7 +169,7 @@ pub async fn versions(
 
 /// A block as it was at a version.
 #[utoipa::path(get, path = "/v1/blocks/{id}/versions/{version}", tag = "Content blocks",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), ("version" = i32, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), ("version" = i32, Path)),
     responses((status = 200, body = Block)))]
 pub async fn show_version(
     call: Call<ReadTemplates>,
@@ -180,7 +180,7 @@ pub async fn show_version(
 
 /// What changed from one version to another, line by line.
 #[utoipa::path(get, path = "/v1/blocks/{id}/diff", tag = "Content blocks",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), DiffQuery),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), DiffQuery),
     responses((status = 200, body = List<PartDiff>)))]
 pub async fn diff(
     call: Call<ReadTemplates>,
@@ -193,7 +193,7 @@ pub async fn diff(
 
 /// Save what stood at an older version as the newest one.
 #[utoipa::path(post, path = "/v1/blocks/{id}/restore", tag = "Content blocks",
-    request_body = RestoreInput, security(("token" = ["templates"])),
+    request_body = RestoreInput, security(("token" = ["templates"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)), responses((status = 200, body = Block)))]
 pub async fn restore(
     call: Call<WriteTemplates>,

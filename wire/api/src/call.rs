@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
-use tidings_engine::accounts::{self, Caller, Need, Role, Scope};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use tidings_engine::accounts::{self, Caller, Need, Role, Scope, SignedIn};
 use tidings_engine::{Ctx, Error, Hub};
 
 use crate::errors::{Problem, Result};
@@ -40,21 +40,23 @@ macro_rules! needs {
 needs! {
     ReadCustomers: CustomersRead, Viewer;
     WriteCustomers: CustomersWrite, Editor;
-    ReadImports: Imports, Viewer;
+    ReadImports: ImportsRead, Viewer;
     WriteImports: Imports, Editor;
-    ReadSegments: Segments, Viewer;
+    ReadSegments: SegmentsRead, Viewer;
     WriteSegments: Segments, Editor;
-    ReadTemplates: Templates, Viewer;
+    ReadTemplates: TemplatesRead, Viewer;
     WriteTemplates: Templates, Editor;
-    ReadCampaigns: Campaigns, Viewer;
+    ReadCampaigns: CampaignsRead, Viewer;
     WriteCampaigns: Campaigns, Editor;
     ReadMailbox: Mailbox, Viewer;
+    ReadAudit: Audit, Admin;
     Administer: Admin, Admin;
 }
 
 /// An authenticated and authorised call in one workspace.
 pub struct Call<N> {
     pub ctx: Ctx,
+    pub caller: Caller,
     need: PhantomData<N>,
 }
 
@@ -76,7 +78,7 @@ impl<N: Needs> FromRequestParts<Api> for Call<N> {
             None => authenticate(&parts.headers, &parts.method, api).await?,
         };
         caller.authorise(N::NEED)?;
-        Ok(Call { ctx, need: PhantomData })
+        Ok(Call { ctx, caller, need: PhantomData })
     }
 }
 
@@ -110,11 +112,32 @@ pub fn authenticate<'a>(
         })?;
         // A workspace that is not theirs looks like one that does not exist.
         let found = session.workspaces.iter().find(|(workspace, _)| workspace.slug == slug);
-        let (workspace, role) = found.ok_or_else(|| Problem::not_found("the workspace"))?;
+        let (workspace, access) = found.ok_or_else(|| Problem::not_found("the workspace"))?;
+        if workspace.totp_required && !session.totp {
+            let detail =
+                "this workspace asks for a second factor; set yours up by PUT /v1/session/totp";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "totp_needed", detail));
+        }
         let ctx = api.hub.ctx(workspace.id).await?;
-        let caller = Caller::User { id: session.user, mail: session.mail, role: *role };
+        let caller = Caller::User { id: session.user, mail: session.mail, access: access.clone() };
         Ok(Authenticated { ctx, caller })
     })
+}
+
+/// Somebody who is signed in, whichever workspace they work in; for what is about themselves.
+pub struct Person(pub SignedIn);
+
+impl FromRequestParts<Api> for Person {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self> {
+        let secret = session_secret(&parts.headers, api).ok_or(Error::Unauthenticated)?;
+        let session = accounts::session(&api.hub, secret).await?;
+        if !parts.method.is_safe() {
+            check_same_site(&parts.headers, &session.csrf, api)?;
+        }
+        Ok(Person(session))
+    }
 }
 
 fn text(headers: &HeaderMap, name: impl header::AsHeaderName) -> Option<&str> {

@@ -362,7 +362,7 @@ async fn one(ctx: &Ctx, id: CampaignId) -> Result<Json<Campaign>> {
 
 /// Campaigns, newest first.
 #[utoipa::path(get, path = "/v1/campaigns", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(Paging),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(Paging),
     responses((status = 200, body = List<Campaign>)))]
 pub async fn list(
     call: Call<ReadCampaigns>,
@@ -375,7 +375,7 @@ pub async fn list(
 
 /// Save a draft.
 #[utoipa::path(post, path = "/v1/campaigns", tag = "Campaigns", request_body = CampaignInput,
-    security(("token" = ["campaigns"])),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])),
     responses((status = 201, body = Campaign)))]
 pub async fn create(
     call: Call<WriteCampaigns>,
@@ -387,7 +387,7 @@ pub async fn create(
 
 /// One campaign with its counts.
 #[utoipa::path(get, path = "/v1/campaigns/{id}", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Campaign)))]
 pub async fn show(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Campaign>> {
     one(&call.ctx, CampaignId(id)).await
@@ -395,7 +395,7 @@ pub async fn show(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Change a draft: the whole of it.
 #[utoipa::path(patch, path = "/v1/campaigns/{id}", tag = "Campaigns",
-    request_body = CampaignInput, security(("token" = ["campaigns"])),
+    request_body = CampaignInput, security(("token" = ["campaigns"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Campaign)))]
 pub async fn change(
@@ -409,7 +409,7 @@ pub async fn change(
 
 /// Remove a draft.
 #[utoipa::path(delete, path = "/v1/campaigns/{id}", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     campaigns::drop(&call.ctx, CampaignId(id)).await?;
@@ -418,7 +418,7 @@ pub async fn remove(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<
 
 /// Who would get the message, who not and why, and how it looks.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/review", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Review)))]
 pub async fn review(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Review>> {
     let found = campaigns::review(&call.ctx, CampaignId(id)).await?;
@@ -453,7 +453,7 @@ pub async fn review(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<J
 
 /// Launch a campaign, now or at a time.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/launch", tag = "Campaigns",
-    request_body(content = Option<LaunchInput>), security(("token" = ["campaigns"])),
+    request_body(content = Option<LaunchInput>), security(("token" = ["campaigns"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Campaign)))]
 pub async fn launch(
@@ -467,7 +467,7 @@ pub async fn launch(
 
 /// Stop handing over until resumed; what is on its way is finished.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/pause", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Campaign)))]
 pub async fn pause(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Campaign>> {
     campaigns::pause(&call.ctx, CampaignId(id)).await?;
@@ -476,7 +476,7 @@ pub async fn pause(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<J
 
 /// Go on where a pause stopped.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/resume", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Campaign)))]
 pub async fn resume(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Campaign>> {
     campaigns::resume(&call.ctx, CampaignId(id)).await?;
@@ -485,7 +485,7 @@ pub async fn resume(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<
 
 /// End a campaign for good; what is not on its way stays unsent.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/cancel", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Campaign)))]
 pub async fn cancel(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Campaign>> {
     campaigns::cancel(&call.ctx, CampaignId(id)).await?;
@@ -494,7 +494,7 @@ pub async fn cancel(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<
 
 /// Decide over the messages that a crash left uncertain.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/uncertain", tag = "Campaigns",
-    request_body = UncertainInput, security(("token" = ["campaigns"])),
+    request_body = UncertainInput, security(("token" = ["campaigns"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = UncertainDone)))]
 pub async fn uncertain(
@@ -509,7 +509,7 @@ pub async fn uncertain(
 
 /// How a campaign goes, in figures.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/progress", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = CampaignProgress)))]
 pub async fn progress(
     call: Call<ReadCampaigns>,
@@ -550,7 +550,7 @@ fn state(text: Option<&str>) -> Result<Option<DeliveryState>> {
 
 /// Who got a message, who not and why.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/deliveries", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path), DeliveriesQuery),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), DeliveriesQuery),
     responses((status = 200, body = List<Delivery>)))]
 pub async fn deliveries(
     call: Call<ReadCampaigns>,
@@ -573,7 +573,7 @@ fn domain(address: &str) -> &str {
 
 /// The whole list as CSV, streamed.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/deliveries.csv", tag = "Campaigns",
-    security(("token" = ["campaigns"])), params(("id" = Uuid, Path)),
+    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "text/csv", body = String)))]
 pub async fn deliveries_csv(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Response> {
     let found = campaigns::get(&call.ctx, CampaignId(id)).await?;

@@ -114,7 +114,7 @@ fn one_line(path: &str, text: &str, most: usize) -> Result<()> {
 /// has not begun is called off where consent is withdrawn.
 #[utoipa::path(put, path = "/v1/customers/{ref}/consents/{channel}",
     tag = "Consents and suppressions",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path), ("channel" = String, Path, example = "email")),
     request_body = ConsentInput,
     responses((status = 200, body = MarkDone)))]
@@ -156,7 +156,7 @@ pub struct HistoryQuery {
 
 /// Everything that a customer ever said, newest first.
 #[utoipa::path(get, path = "/v1/customers/{ref}/consents", tag = "Consents and suppressions",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path), HistoryQuery),
     responses((status = 200, body = List<ConsentEntry>)))]
 pub async fn history(

@@ -183,7 +183,7 @@ fn customer_record(record: Record) -> CustomerRecord {
 /// Create or update customers: one, an array of at most 10,000, or lines of NDJSON, which are
 /// answered line by line. What is refused in an array or a stream never holds the others up.
 #[utoipa::path(post, path = "/v1/customers", tag = "Customers",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(ModeQuery),
     request_body(content(
         (CustomerInput = "application/json"),
@@ -228,7 +228,7 @@ enum Place {
 /// List customers in the order they came in, or find them by the beginning of an identity. With
 /// `Accept: application/x-ndjson` the whole list is streamed, one customer a line.
 #[utoipa::path(get, path = "/v1/customers", tag = "Customers",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(CustomersQuery),
     responses((status = 200, content(
         (List<CustomerSummary> = "application/json"),
@@ -335,7 +335,7 @@ fn stream(
 
 /// One customer. The reference is an id, or `external_id:…`, `email:…`, `phone:…`, `system_id:…`.
 #[utoipa::path(get, path = "/v1/customers/{ref}", tag = "Customers",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path, example = "email:ann@example.com")),
     responses((status = 200, body = CustomerProfile)))]
 pub async fn show(
@@ -358,7 +358,7 @@ pub struct EventsQuery {
 
 /// A customer's events, newest first.
 #[utoipa::path(get, path = "/v1/customers/{ref}/events", tag = "Events",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path), EventsQuery),
     responses((status = 200, body = List<TimelineEvent>)))]
 pub async fn events(
@@ -388,7 +388,7 @@ pub struct RecordsQuery {
 
 /// A customer's records of one table, by key.
 #[utoipa::path(get, path = "/v1/customers/{ref}/records", tag = "Records",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path), RecordsQuery),
     responses((status = 200, body = List<CustomerRecord>)))]
 pub async fn records(

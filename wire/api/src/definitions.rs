@@ -208,7 +208,7 @@ fn plan(made: definitions::Plan) -> DefinitionPlan {
 
 /// Everything that users have defined, as the files of a folder.
 #[utoipa::path(get, path = "/v1/definitions", tag = "Definitions",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = DefinitionFiles)))]
 pub async fn export(call: Call<Administer>) -> Result<Json<DefinitionFiles>> {
     let folder = definitions::export(&call.ctx).await?;
@@ -217,7 +217,7 @@ pub async fn export(call: Call<Administer>) -> Result<Json<DefinitionFiles>> {
 
 /// What the files of a folder would change. Whatever they leave out would be dropped.
 #[utoipa::path(post, path = "/v1/definitions/plan", tag = "Definitions", request_body = DefinitionPlanInput,
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = DefinitionPlan)))]
 pub async fn make_plan(
     call: Call<Administer>,
@@ -229,7 +229,7 @@ pub async fn make_plan(
 
 /// Bring the workspace to what the files of a folder say, in one transaction.
 #[utoipa::path(post, path = "/v1/definitions/apply", tag = "Definitions", request_body = DefinitionApplyInput,
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = DefinitionsApplied)))]
 pub async fn apply(call: Call<Administer>, Input(body): Input<DefinitionApplyInput>) -> Result<Json<DefinitionsApplied>> {
     let files = folder(body.files)?;

@@ -134,9 +134,13 @@ fn operation(html: &mut String, document: &Value, one: &Operation<'_>) {
         prose(&[text(one.value, "summary"), text(one.value, "description")].join(" ")),
         m = one.method
     );
-    let scopes = one.value["security"][0]["token"].as_array();
-    for scope in scopes.into_iter().flatten().filter_map(Value::as_str) {
-        let _ = write!(html, "<p class=\"scope\">Scope <code>{}</code></p>", escaped(scope));
+    let security = one.value["security"].as_array().map_or(&[][..], Vec::as_slice);
+    for (scheme, word) in [("token", "Scope"), ("session", "Role")] {
+        let needed = security.iter().filter_map(|rule| rule[scheme].as_array()).flatten();
+        for name in needed.filter_map(Value::as_str) {
+            let name = escaped(name);
+            let _ = write!(html, "<p class=\"scope\">{word} <code>{name}</code></p>");
+        }
     }
     let parameters = one.value["parameters"].as_array().map_or(&[][..], Vec::as_slice);
     if !parameters.is_empty() {

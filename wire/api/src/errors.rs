@@ -144,6 +144,10 @@ impl From<Error> for Problem {
             Error::Unauthenticated => {
                 Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", text)
             }
+            Error::SecondFactor { given } => {
+                let code = if given { "totp_wrong" } else { "totp_required" };
+                Problem::new(StatusCode::UNAUTHORIZED, code, text)
+            }
             Error::Limited(secs) => Problem {
                 retry_after: Some(secs),
                 ..Problem::new(StatusCode::TOO_MANY_REQUESTS, "limited", text)

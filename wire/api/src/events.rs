@@ -11,7 +11,7 @@ use crate::translate::{Done, EventInput, event};
 /// Record events: one, an array of at most 10,000, or lines of NDJSON. An event with an `id` is
 /// kept once, however often it is sent.
 #[utoipa::path(post, path = "/v1/events", tag = "Events",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     request_body(content(
         (EventInput = "application/json"),
         (String = "application/x-ndjson"),

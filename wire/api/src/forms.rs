@@ -136,7 +136,7 @@ fn definition(body: &FormInput) -> forms::Definition {
 
 /// Sign-up forms, oldest first.
 #[utoipa::path(get, path = "/v1/forms", tag = "Topics and forms",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = List<Form>)))]
 pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Form>>> {
     let all = forms::list(&call.ctx).await?;
@@ -145,7 +145,7 @@ pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Form>>> {
 
 /// Make a sign-up form. Whoever fills it in is signed up once they follow the link in a mail.
 #[utoipa::path(post, path = "/v1/forms", tag = "Topics and forms", request_body = FormInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Form)))]
 pub async fn create(
     call: Call<WriteCustomers>,
@@ -157,7 +157,7 @@ pub async fn create(
 
 /// One sign-up form.
 #[utoipa::path(get, path = "/v1/forms/{id}", tag = "Topics and forms",
-    security(("token" = ["customers:read"])), params(("id" = Uuid, Path)),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Form)))]
 pub async fn show(call: Call<ReadCustomers>, Path(id): Path<Uuid>) -> Result<Json<Form>> {
     Ok(Json(form(forms::get(&call.ctx, FormId(id)).await?)))
@@ -165,7 +165,7 @@ pub async fn show(call: Call<ReadCustomers>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Change a sign-up form, all of it at once.
 #[utoipa::path(put, path = "/v1/forms/{id}", tag = "Topics and forms", request_body = FormInput,
-    security(("token" = ["customers:write"])), params(("id" = Uuid, Path)),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Form)))]
 pub async fn change(
     call: Call<WriteCustomers>,
@@ -212,7 +212,7 @@ fn public_pages(settings: pages::PageSettings) -> PublicPages {
 
 /// The words of the pages that people see.
 #[utoipa::path(get, path = "/v1/public-pages", tag = "Topics and forms",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = PublicPages)))]
 pub async fn show_pages(call: Call<ReadCustomers>) -> Result<Json<PublicPages>> {
     Ok(Json(public_pages(pages::settings(&call.ctx).await?)))
@@ -221,7 +221,7 @@ pub async fn show_pages(call: Call<ReadCustomers>) -> Result<Json<PublicPages>> 
 /// Change the words of the pages that people see, all of them at once.
 #[utoipa::path(put, path = "/v1/public-pages", tag = "Topics and forms",
     request_body = PublicPagesInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 200, body = PublicPages)))]
 pub async fn change_pages(
     call: Call<WriteCustomers>,

@@ -35,7 +35,7 @@ pub fn group(stored: groups::Group) -> Group {
 
 /// Groups, oldest first.
 #[utoipa::path(get, path = "/v1/groups", tag = "Groups",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(Paging),
     responses((status = 200, body = List<Group>)))]
 pub async fn list(
@@ -48,7 +48,7 @@ pub async fn list(
 
 /// Make a group.
 #[utoipa::path(post, path = "/v1/groups", tag = "Groups", request_body = GroupInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Group)))]
 pub async fn create(
     call: Call<WriteCustomers>,

@@ -58,7 +58,7 @@ fn image(ctx: &Ctx, stored: Stored) -> Image {
 
 /// Pictures, newest first.
 #[utoipa::path(get, path = "/v1/images", tag = "Images",
-    security(("token" = ["templates"])), params(Paging),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(Paging),
     responses((status = 200, body = List<Image>)))]
 pub async fn list(
     call: Call<ReadTemplates>,
@@ -73,7 +73,7 @@ pub async fn list(
 /// Upload a PNG, JPEG, GIF or WebP picture of at most 5 MB as the body. What it is, is seen from
 /// its content, not from what the call says.
 #[utoipa::path(post, path = "/v1/images", tag = "Images",
-    security(("token" = ["templates"])), params(ImageQuery),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(ImageQuery),
     request_body(content((String = "image/png"), (String = "image/jpeg"), (String = "image/gif"),
         (String = "image/webp"), (String = "application/octet-stream"))),
     responses((status = 201, body = Image)))]
@@ -90,7 +90,7 @@ pub async fn upload(
 
 /// One picture.
 #[utoipa::path(get, path = "/v1/images/{id}", tag = "Images",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Image)))]
 pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Json<Image>> {
     let stored = images::get(&call.ctx, ImageId(id)).await?;
@@ -99,7 +99,7 @@ pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// The templates and blocks that show a picture.
 #[utoipa::path(get, path = "/v1/images/{id}/uses", tag = "Images",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = List<Use>)))]
 pub async fn uses(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Json<List<Use>>> {
     let stored = images::get(&call.ctx, ImageId(id)).await?;
@@ -109,7 +109,7 @@ pub async fn uses(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Remove a picture that no template or block shows. Mails that went out with it lose it too.
 #[utoipa::path(delete, path = "/v1/images/{id}", tag = "Images",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     images::drop(&call.ctx, ImageId(id)).await?;

@@ -214,7 +214,7 @@ pub fn import(stored: imports::Import, now: Timestamp) -> Import {
 /// Upload a file of at most 10 GB as the body. It waits as a draft with a suggested mapping,
 /// unless `start` is true.
 #[utoipa::path(post, path = "/v1/imports", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports"]), ("session" = ["editor"])),
     params(UploadQuery),
     request_body(content((String = "text/csv"), (String = "application/octet-stream"))),
     responses((status = 201, body = Import)))]
@@ -240,7 +240,7 @@ pub async fn upload(
 
 /// Imports, newest first.
 #[utoipa::path(get, path = "/v1/imports", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
     params(Paging),
     responses((status = 200, body = List<Import>)))]
 pub async fn list(
@@ -254,7 +254,7 @@ pub async fn list(
 
 /// One import, with its progress.
 #[utoipa::path(get, path = "/v1/imports/{id}", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Import)))]
 pub async fn show(call: Call<ReadImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
@@ -263,7 +263,7 @@ pub async fn show(call: Call<ReadImports>, Path(id): Path<Uuid>) -> Result<Json<
 
 /// Say what the columns of a draft become.
 #[utoipa::path(patch, path = "/v1/imports/{id}", tag = "Imports", request_body = ImportChange,
-    security(("token" = ["imports"])),
+    security(("token" = ["imports"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Import)))]
 pub async fn change(
@@ -277,7 +277,7 @@ pub async fn change(
 
 /// Start a draft.
 #[utoipa::path(post, path = "/v1/imports/{id}/start", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Import)))]
 pub async fn start(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
@@ -286,7 +286,7 @@ pub async fn start(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Stop an import. Rows that were applied stay.
 #[utoipa::path(post, path = "/v1/imports/{id}/cancel", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = Import)))]
 pub async fn cancel(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Json<Import>> {
@@ -295,7 +295,7 @@ pub async fn cancel(call: Call<WriteImports>, Path(id): Path<Uuid>) -> Result<Js
 
 /// Rows that were refused, in the order of the file.
 #[utoipa::path(get, path = "/v1/imports/{id}/refusals", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
     params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = List<RefusedRow>)))]
 pub async fn refusals(
@@ -318,7 +318,7 @@ pub async fn refusals(
 
 /// The refused rows as a file in the shape of the upload, with the reason behind each.
 #[utoipa::path(get, path = "/v1/imports/{id}/errors.csv", tag = "Imports",
-    security(("token" = ["imports"])),
+    security(("token" = ["imports:read"]), ("session" = ["viewer"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, content_type = "text/csv", body = String)))]
 pub async fn errors(call: Call<ReadImports>, Path(id): Path<Uuid>) -> Result<Response> {

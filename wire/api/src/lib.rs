@@ -4,6 +4,7 @@
 //! nothing: it reads, translates, calls the engine and writes the outcome.
 
 mod attributes;
+mod audit;
 mod blocks;
 mod call;
 mod campaigns;
@@ -26,13 +27,17 @@ mod openapi;
 mod overview;
 mod paging;
 mod personal;
+mod relays;
+mod roles;
 mod segments;
+mod senders;
 mod session;
 mod suppressions;
 mod tables;
 mod templates;
 mod tokens;
 mod topics;
+mod totp;
 mod translate;
 mod users;
 
@@ -64,6 +69,7 @@ fn contents() -> OpenApiRouter<Api> {
     let image = || DefaultBodyLimit::max(tidings_engine::images::MAX_BYTES + 1);
     OpenApiRouter::with_openapi(openapi::document())
         .routes(routes!(session::show, session::sign_in, session::sign_out))
+        .routes(routes!(totp::show, totp::propose, totp::confirm, totp::remove))
         .routes(routes!(overview::show))
         .routes(routes!(customers::list, customers::upsert).layer(many()))
         .routes(routes!(customers::show, personal::erase))
@@ -140,10 +146,23 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(definitions::export))
         .routes(routes!(definitions::make_plan).layer(many()))
         .routes(routes!(definitions::apply).layer(many()))
+        .routes(routes!(relays::list, relays::create))
+        .routes(routes!(relays::show, relays::put, relays::remove))
+        .routes(routes!(relays::test))
+        .routes(routes!(senders::list))
+        .routes(routes!(senders::show, senders::put, senders::remove))
+        .routes(routes!(senders::create_key))
+        .routes(routes!(senders::switch_key, senders::remove_key))
+        .routes(routes!(senders::list_limits, senders::put_limits))
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
         .routes(routes!(users::list, users::create))
-        .routes(routes!(users::remove))
+        .routes(routes!(users::change, users::remove))
+        .routes(routes!(roles::list))
+        .routes(routes!(roles::put, roles::remove))
+        .routes(routes!(roles::show_security, roles::put_security))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::check))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
 }
@@ -156,6 +175,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/openapi.json", get(show_document))
         .route("/v1/{*rest}", any(not_found))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), audit::layer))
         .layer(axum::middleware::from_fn_with_state(api.clone(), idempotency::layer))
         .layer(axum::middleware::map_response(not_stored))
         .method_not_allowed_fallback(wrong_method)

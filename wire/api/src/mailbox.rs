@@ -62,7 +62,7 @@ fn mail_summary(row: MailRow) -> MailSummary {
 
 /// Mails, newest first. Only the demo has a mailbox.
 #[utoipa::path(get, path = "/v1/mailbox", tag = "Mailbox",
-    security(("token" = ["mailbox"])), params(MailsQuery),
+    security(("token" = ["mailbox"]), ("session" = ["viewer"])), params(MailsQuery),
     responses((status = 200, body = List<MailSummary>)))]
 pub async fn list(
     call: Call<ReadMailbox>,
@@ -76,7 +76,7 @@ pub async fn list(
 
 /// One mail, which is read from then on.
 #[utoipa::path(get, path = "/v1/mailbox/{id}", tag = "Mailbox",
-    security(("token" = ["mailbox"])), params(("id" = Uuid, Path)),
+    security(("token" = ["mailbox"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Mail)))]
 pub async fn show(call: Call<ReadMailbox>, Path(id): Path<Uuid>) -> Result<Json<Mail>> {
     let mail = mailbox::open(&call.ctx, id).await?;

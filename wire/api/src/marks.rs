@@ -50,7 +50,7 @@ async fn apply(ctx: &Ctx, change: Change) -> Result<Outcome> {
 
 /// Put a tag on a customer, or change its end.
 #[utoipa::path(put, path = "/v1/customers/{ref}/tags/{tag}", tag = "Tags and groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path), ("tag" = String, Path)),
     request_body(content = Option<TagInput>),
     responses((status = 200, body = MarkDone)))]
@@ -65,7 +65,7 @@ pub async fn put_tag(
 
 /// Take a tag off a customer.
 #[utoipa::path(delete, path = "/v1/customers/{ref}/tags/{tag}", tag = "Tags and groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path), ("tag" = String, Path)),
     responses((status = 204)))]
 pub async fn remove_tag(
@@ -77,7 +77,7 @@ pub async fn remove_tag(
 
 /// Put a customer into a group; a new name makes a new group.
 #[utoipa::path(put, path = "/v1/customers/{ref}/groups/{group}", tag = "Tags and groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path), ("group" = String, Path)),
     responses((status = 200, body = MarkDone)))]
 pub async fn put_group(
@@ -89,7 +89,7 @@ pub async fn put_group(
 
 /// Take a customer out of a group.
 #[utoipa::path(delete, path = "/v1/customers/{ref}/groups/{group}", tag = "Tags and groups",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path), ("group" = String, Path)),
     responses((status = 204)))]
 pub async fn remove_group(

@@ -31,10 +31,12 @@ pub fn document() -> OpenApi {
         ))
         .build();
     let mut token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    token.description = Some("An API token".to_owned());
+    token.description =
+        Some("An API token; the scope that an operation names is the one it needs".to_owned());
     let session = ApiKey::Cookie(ApiKeyValue::with_description(
         "tidings_session",
-        "A signed-in browser; calls name the workspace in Tidings-Workspace and, unless they only \
+        "A signed-in browser; the role that an operation names is the least it takes, and a role of \
+         the workspace's own needs the token's scope. Calls name the workspace in Tidings-Workspace and, unless they only \
          read, repeat the session's csrf in Tidings-CSRF",
     ));
     let components = ComponentsBuilder::new()
@@ -64,22 +66,25 @@ fn problem() -> Response {
         .build()
 }
 
-/// Adds what every operation has: the problem as its default answer, the header that makes it safe
-/// to repeat, and the session beside the token.
+/// Adds what every operation has: the problem as its default answer, and the header that makes it
+/// safe to repeat.
 pub fn complete(mut document: OpenApi) -> OpenApi {
     for item in document.paths.paths.values_mut() {
         for (operation, changes) in operations(item) {
             let answer = RefOr::Ref(Ref::from_response_name("Problem"));
             operation.responses.responses.insert("default".to_owned(), answer);
-            let Some(security) = operation.security.as_mut() else { continue };
-            let none: [&str; 0] = [];
-            security.push(utoipa::openapi::SecurityRequirement::new("session", none));
-            if changes {
+            if changes && has_token(operation) {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
         }
     }
     document
+}
+
+/// Whether programs may call it too, which is in a workspace then.
+fn has_token(operation: &Operation) -> bool {
+    let security = serde_json::to_value(&operation.security).unwrap_or_default();
+    security.as_array().into_iter().flatten().any(|one| one.get("token").is_some())
 }
 
 /// The operations of a path, and whether each changes something.

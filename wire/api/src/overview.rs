@@ -69,7 +69,7 @@ fn figures(campaign: Campaign) -> CampaignFigures {
 
 /// The figures of the first page.
 #[utoipa::path(get, path = "/v1/overview", tag = "Overview",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Overview)))]
 pub async fn show(call: Call<ReadCustomers>) -> Result<Json<Overview>> {
     let ctx = &call.ctx;
@@ -98,6 +98,6 @@ pub async fn show(call: Call<ReadCustomers>) -> Result<Json<Overview>> {
         imports: files.into_iter().map(|file| import(file, ctx.now())).collect(),
         sent_by_day: figures_of_workspace.days.into_iter().map(day).collect(),
         sending_paused: overview::sending_is_paused(ctx).await?,
-        mail_ready: ctx.hub.settings.smtp_url.is_some(),
+        mail_ready: tidings_engine::mail::is_ready(ctx).await?,
     }))
 }

@@ -67,7 +67,7 @@ pub async fn gather(ctx: &Ctx, reference: CustomerRef) -> Result<PersonalData, E
 
 /// Everything that is known of one person, as one JSON document.
 #[utoipa::path(get, path = "/v1/customers/{ref}/export", tag = "Customers",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path, example = "email:ann@example.com")),
     responses((status = 200, body = PersonalData)))]
 pub async fn export(call: Call<ReadCustomers>, Path(reference): Path<String>) -> Result<Response> {
@@ -79,7 +79,7 @@ pub async fn export(call: Call<ReadCustomers>, Path(reference): Path<String>) ->
 /// Erase a person from everything that is kept. This cannot be taken back. Imports and calls that
 /// name them afterwards are refused (`erased`); a sign-up that they confirm themselves is not.
 #[utoipa::path(delete, path = "/v1/customers/{ref}", tag = "Customers",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path, example = "email:ann@example.com")),
     responses((status = 204)))]
 pub async fn erase(
@@ -92,7 +92,7 @@ pub async fn erase(
 
 /// Let somebody be known again by a name that was erased: `external_id:…`, `email:…` or `phone:…`.
 #[utoipa::path(delete, path = "/v1/erasures/{ref}", tag = "Customers",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("ref" = String, Path, example = "email:ann@example.com")),
     responses((status = 204)))]
 pub async fn readmit(

@@ -118,7 +118,7 @@ async fn one(ctx: &tidings_engine::Ctx, id: SegmentId) -> Result<Json<Segment>> 
 
 /// All segments, oldest first.
 #[utoipa::path(get, path = "/v1/segments", tag = "Segments",
-    security(("token" = ["segments"])),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = List<Segment>)))]
 pub async fn list(call: Call<ReadSegments>) -> Result<Json<List<Segment>>> {
     let sizes = segments::sizes(&call.ctx).await?;
@@ -135,7 +135,7 @@ pub async fn list(call: Call<ReadSegments>) -> Result<Json<List<Segment>>> {
 
 /// Make a segment; its customers are found in the background.
 #[utoipa::path(post, path = "/v1/segments", tag = "Segments", request_body = SegmentInput,
-    security(("token" = ["segments"])),
+    security(("token" = ["segments"]), ("session" = ["editor"])),
     responses((status = 201, body = Segment)))]
 pub async fn create(
     call: Call<WriteSegments>,
@@ -147,7 +147,7 @@ pub async fn create(
 
 /// One segment.
 #[utoipa::path(get, path = "/v1/segments/{id}", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Segment)))]
 pub async fn show(call: Call<ReadSegments>, Path(id): Path<Uuid>) -> Result<Json<Segment>> {
     one(&call.ctx, SegmentId(id)).await
@@ -155,7 +155,7 @@ pub async fn show(call: Call<ReadSegments>, Path(id): Path<Uuid>) -> Result<Json
 
 /// Change a segment's name or rule.
 #[utoipa::path(patch, path = "/v1/segments/{id}", tag = "Segments", request_body = SegmentChange,
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Segment)))]
 pub async fn change(
     call: Call<WriteSegments>,
@@ -171,7 +171,7 @@ pub async fn change(
 
 /// Remove a segment that nothing uses.
 #[utoipa::path(delete, path = "/v1/segments/{id}", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteSegments>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     segments::drop(&call.ctx, SegmentId(id)).await?;
@@ -180,7 +180,7 @@ pub async fn remove(call: Call<WriteSegments>, Path(id): Path<Uuid>) -> Result<S
 
 /// The customers of a segment.
 #[utoipa::path(get, path = "/v1/segments/{id}/customers", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path), Paging),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = List<CustomerSummary>)))]
 pub async fn customers(
     call: Call<ReadSegments>,
@@ -248,7 +248,7 @@ fn explained(part: segments::ExplainedPart) -> ExplainedPart {
 /// Explain why a customer is in a segment or not: every condition of its rule, whether it holds, the
 /// value that decided, and when the clock next changes it.
 #[utoipa::path(get, path = "/v1/segments/{id}/explain", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path), ExplainQuery),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), ExplainQuery),
     responses((status = 200, body = Explanation)))]
 pub async fn explain(
     call: Call<ReadSegments>,
@@ -287,7 +287,7 @@ pub struct SegmentDay {
 
 /// The size of a segment day by day, the oldest first, from the day it was first evaluated.
 #[utoipa::path(get, path = "/v1/segments/{id}/sizes", tag = "Segments",
-    security(("token" = ["segments"])), params(("id" = Uuid, Path), SizesQuery),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), SizesQuery),
     responses((status = 200, body = List<SegmentDay>)))]
 pub async fn sizes(
     call: Call<ReadSegments>,
@@ -320,7 +320,7 @@ pub struct FreezeInput {
 /// at once and filled in the background.
 #[utoipa::path(post, path = "/v1/segments/{id}/freeze", tag = "Segments",
     request_body = FreezeInput,
-    security(("token" = ["segments"])), params(("id" = Uuid, Path)),
+    security(("token" = ["segments"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 202, body = Group)))]
 pub async fn freeze(
     call: Call<WriteSegments>,
@@ -333,7 +333,7 @@ pub async fn freeze(
 
 /// Count the customers who meet a rule.
 #[utoipa::path(post, path = "/v1/segments/count", tag = "Segments", request_body = RuleInput,
-    security(("token" = ["segments"])),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Count)))]
 pub async fn count(call: Call<ReadSegments>, Input(body): Input<RuleInput>) -> Result<Json<Count>> {
     let began = std::time::Instant::now();
@@ -344,7 +344,7 @@ pub async fn count(call: Call<ReadSegments>, Input(body): Input<RuleInput>) -> R
 
 /// What a rule may use: attributes with the operators that fit, tags, groups, events, tables.
 #[utoipa::path(get, path = "/v1/segments/fields", tag = "Segments",
-    security(("token" = ["segments"])),
+    security(("token" = ["segments:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = RuleFields)))]
 pub async fn fields(call: Call<ReadSegments>) -> Result<Json<RuleFields>> {
     let found = segments::fields(&call.ctx).await?;

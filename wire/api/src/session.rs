@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tidings_engine::accounts::{self, SignedIn};
+use tidings_engine::accounts::{self, Access, SignedIn};
 use tidings_engine::{Ctx, Error};
 use utoipa::ToSchema;
 
@@ -30,6 +30,8 @@ pub struct Session {
 pub struct SessionUser {
     pub mail: String,
     pub name: String,
+    /// Whether they sign in with a code beside the password.
+    pub totp: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,8 +39,13 @@ pub struct SessionWorkspace {
     /// What the header `Tidings-Workspace` names.
     pub slug: String,
     pub name: String,
-    pub role: &'static str,
+    /// `admin`, `editor`, `viewer` or a role of the workspace's own.
+    pub role: String,
+    /// What a role of the workspace's own allows; null for the other three.
+    pub scopes: Option<Vec<&'static str>>,
     pub time_zone: String,
+    /// Whether it can be opened only by people with a second factor.
+    pub totp_required: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -47,21 +54,29 @@ pub struct Credentials {
     #[schema(example = "ann@example.com")]
     pub mail: String,
     pub password: String,
+    /// What the authenticator app shows, or a recovery code, of somebody with a second factor. It
+    /// is asked for by 401 and the code `totp_required`.
+    pub code: Option<String>,
 }
 
 fn session_body(api: &Api, signed_in: SignedIn) -> Session {
     let workspaces = signed_in
         .workspaces
         .into_iter()
-        .map(|(workspace, role)| SessionWorkspace {
+        .map(|(workspace, access)| SessionWorkspace {
             slug: workspace.slug,
             name: workspace.name,
-            role: role.name(),
+            role: access.name().to_owned(),
+            scopes: match &access {
+                Access::Role(_) => None,
+                Access::Own { scopes, .. } => Some(scopes.iter().map(|one| one.name()).collect()),
+            },
             time_zone: workspace.time_zone,
+            totp_required: workspace.totp_required,
         })
         .collect();
     Session {
-        user: SessionUser { mail: signed_in.mail, name: signed_in.name },
+        user: SessionUser { mail: signed_in.mail, name: signed_in.name, totp: signed_in.totp },
         csrf: signed_in.csrf,
         workspaces,
         demo: api.hub.settings.demo,
@@ -91,6 +106,7 @@ fn set_cookie(api: &Api, secret: &str, max_age: Option<u32>) -> String {
 
 /// Who is signed in.
 #[utoipa::path(get, path = "/v1/session", tag = "Session",
+    security(()),
     responses((status = 200, body = Session)))]
 pub async fn show(State(api): State<Api>, peer: Peer, headers: HeaderMap) -> Result<Response> {
     let known = match session_secret(&headers, &api) {
@@ -127,6 +143,7 @@ async fn demo_workspace(api: &Api) -> Result<Ctx> {
 
 /// Sign in. A wrong password and an unknown address get the same answer in the same time.
 #[utoipa::path(post, path = "/v1/session", tag = "Session", request_body = Credentials,
+    security(()),
     responses((status = 200, body = Session)))]
 pub async fn sign_in(
     State(api): State<Api>,
@@ -135,7 +152,9 @@ pub async fn sign_in(
     Input(body): Input<Credentials>,
 ) -> Result<Response> {
     check_origin(&headers, &api)?;
-    let signed_in = accounts::sign_in(&api.hub, &body.mail, body.password, &peer.text()).await?;
+    let Credentials { mail, password, code } = body;
+    let signed_in =
+        accounts::sign_in(&api.hub, &mail, password, code.as_deref(), &peer.text()).await?;
     if let Some(old) = session_secret(&headers, &api) {
         accounts::sign_out(&api.hub, old).await?;
     }
@@ -144,6 +163,7 @@ pub async fn sign_in(
 
 /// Sign out.
 #[utoipa::path(delete, path = "/v1/session", tag = "Session",
+    security(("session" = [])),
     responses((status = 204)))]
 pub async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Result<Response> {
     let secret = session_secret(&headers, &api).ok_or(Error::Unauthenticated)?;

@@ -79,7 +79,7 @@ fn suppression(stored: suppressions::Suppression) -> Suppression {
 
 /// Suppressed addresses, by channel and address.
 #[utoipa::path(get, path = "/v1/suppressions", tag = "Consents and suppressions",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(Paging),
     responses((status = 200, body = List<Suppression>)))]
 pub async fn list(
@@ -93,7 +93,7 @@ pub async fn list(
 /// Suppress an address. What is planned for it and has not begun is called off with it.
 #[utoipa::path(post, path = "/v1/suppressions", tag = "Consents and suppressions",
     request_body = SuppressionInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Suppression)))]
 pub async fn add(
     call: Call<WriteCustomers>,
@@ -150,7 +150,7 @@ pub struct SuppressedHash {
 /// begun is called off with it; whose a hash is shows when a message is about to go.
 #[utoipa::path(post, path = "/v1/suppressions/import", tag = "Consents and suppressions",
     request_body = SuppressionList,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 200, body = SuppressionListDone)))]
 pub async fn import(
     call: Call<WriteCustomers>,
@@ -169,7 +169,7 @@ pub async fn import(
 
 /// Suppressed addresses of which only the hash is known, by channel and hash.
 #[utoipa::path(get, path = "/v1/suppressions/hashes", tag = "Consents and suppressions",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(Paging),
     responses((status = 200, body = List<SuppressedHash>)))]
 pub async fn hashes(
@@ -189,7 +189,7 @@ pub async fn hashes(
 /// Lift a suppression, of an address or of a hash.
 #[utoipa::path(delete, path = "/v1/suppressions/{channel}/{address}",
     tag = "Consents and suppressions",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("channel" = String, Path), ("address" = String, Path)),
     responses((status = 204)))]
 pub async fn remove(

@@ -72,7 +72,7 @@ async fn one<N>(call: &Call<N>, name: &str) -> Result<Table> {
 
 /// All tables.
 #[utoipa::path(get, path = "/v1/tables", tag = "Schema",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = List<Table>)))]
 pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Table>>> {
     let schema = schema::schema(&call.ctx).await?;
@@ -81,7 +81,7 @@ pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Table>>> {
 
 /// Add a table.
 #[utoipa::path(post, path = "/v1/tables", tag = "Schema", request_body = TableInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Table)))]
 pub async fn create(
     call: Call<WriteCustomers>,
@@ -103,7 +103,7 @@ pub async fn create(
 /// Add a field to a table.
 #[utoipa::path(post, path = "/v1/tables/{name}/fields", tag = "Schema",
     request_body = AttributeInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("name" = String, Path)),
     responses((status = 201, body = Table)))]
 pub async fn add_field(
@@ -118,7 +118,7 @@ pub async fn add_field(
 
 /// Create or update records: one, an array of at most 10,000, or lines of NDJSON.
 #[utoipa::path(post, path = "/v1/tables/{name}/records", tag = "Records",
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("name" = String, Path), ModeQuery),
     request_body(content(
         (RecordInput = "application/json"),

@@ -338,7 +338,7 @@ pub(crate) fn preview(made: templates::Preview) -> Preview {
 
 /// Templates, oldest first.
 #[utoipa::path(get, path = "/v1/templates", tag = "Templates",
-    security(("token" = ["templates"])), params(Paging),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(Paging),
     responses((status = 200, body = List<TemplateSummary>)))]
 pub async fn list(
     call: Call<ReadTemplates>,
@@ -351,7 +351,7 @@ pub async fn list(
 
 /// Save a new template.
 #[utoipa::path(post, path = "/v1/templates", tag = "Templates", request_body = TemplateInput,
-    security(("token" = ["templates"])),
+    security(("token" = ["templates"]), ("session" = ["editor"])),
     responses((status = 201, body = Template)))]
 pub async fn create(
     call: Call<WriteTemplates>,
@@ -363,7 +363,7 @@ pub async fn create(
 
 /// One template with its parts.
 #[utoipa::path(get, path = "/v1/templates/{id}", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Template)))]
 pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Json<Template>> {
     Ok(template(templates::get(&call.ctx, TemplateId(id)).await?))
@@ -371,7 +371,7 @@ pub async fn show(call: Call<ReadTemplates>, Path(id): Path<Uuid>) -> Result<Jso
 
 /// Save a new version of a template.
 #[utoipa::path(put, path = "/v1/templates/{id}", tag = "Templates", request_body = TemplateInput,
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Template)))]
 pub async fn put(
     call: Call<WriteTemplates>,
@@ -384,7 +384,7 @@ pub async fn put(
 
 /// Remove a template that no campaign uses.
 #[utoipa::path(delete, path = "/v1/templates/{id}", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<StatusCode> {
     templates::drop(&call.ctx, TemplateId(id)).await?;
@@ -393,7 +393,7 @@ pub async fn remove(call: Call<WriteTemplates>, Path(id): Path<Uuid>) -> Result<
 
 /// Render parts for a customer without saving them. A fault names its part, line and column.
 #[utoipa::path(post, path = "/v1/templates/preview", tag = "Templates",
-    request_body = PreviewInput, security(("token" = ["templates"])),
+    request_body = PreviewInput, security(("token" = ["templates:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Preview)))]
 pub async fn preview_parts(
     call: Call<ReadTemplates>,
@@ -411,7 +411,7 @@ pub async fn preview_parts(
 
 /// Look parts through without saving them: links, pictures, fields and size. Nothing is fetched.
 #[utoipa::path(post, path = "/v1/templates/check", tag = "Templates",
-    request_body = PreviewInput, security(("token" = ["templates"])),
+    request_body = PreviewInput, security(("token" = ["templates:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = Findings)))]
 pub async fn check(
     call: Call<ReadTemplates>,
@@ -425,7 +425,7 @@ pub async fn check(
 
 /// Render a saved template for a customer.
 #[utoipa::path(get, path = "/v1/templates/{id}/preview", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), PreviewQuery),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), PreviewQuery),
     responses((status = 200, body = Preview)))]
 pub async fn preview_saved(
     call: Call<ReadTemplates>,
@@ -440,7 +440,7 @@ pub async fn preview_saved(
 
 /// Send one mail to look at; it counts nowhere, and its subject says that it is a test.
 #[utoipa::path(post, path = "/v1/templates/{id}/test", tag = "Templates",
-    request_body = TestInput, security(("token" = ["templates"])), params(("id" = Uuid, Path)),
+    request_body = TestInput, security(("token" = ["templates"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = TestDone)))]
 pub async fn test(
     call: Call<WriteTemplates>,
@@ -457,7 +457,7 @@ pub async fn test(
 
 /// The versions of a template, newest first.
 #[utoipa::path(get, path = "/v1/templates/{id}/versions", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), Paging),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), Paging),
     responses((status = 200, body = List<Version>)))]
 pub async fn versions(
     call: Call<ReadTemplates>,
@@ -471,7 +471,7 @@ pub async fn versions(
 
 /// A template as it was at a version.
 #[utoipa::path(get, path = "/v1/templates/{id}/versions/{version}", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), ("version" = i32, Path)),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), ("version" = i32, Path)),
     responses((status = 200, body = Template)))]
 pub async fn show_version(
     call: Call<ReadTemplates>,
@@ -482,7 +482,7 @@ pub async fn show_version(
 
 /// What changed from one version to another, line by line.
 #[utoipa::path(get, path = "/v1/templates/{id}/diff", tag = "Templates",
-    security(("token" = ["templates"])), params(("id" = Uuid, Path), DiffQuery),
+    security(("token" = ["templates:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), DiffQuery),
     responses((status = 200, body = List<PartDiff>)))]
 pub async fn diff(
     call: Call<ReadTemplates>,
@@ -495,7 +495,7 @@ pub async fn diff(
 
 /// Save what stood at an older version as the newest one.
 #[utoipa::path(post, path = "/v1/templates/{id}/restore", tag = "Templates",
-    request_body = RestoreInput, security(("token" = ["templates"])),
+    request_body = RestoreInput, security(("token" = ["templates"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)), responses((status = 200, body = Template)))]
 pub async fn restore(
     call: Call<WriteTemplates>,

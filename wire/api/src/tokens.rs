@@ -34,7 +34,8 @@ pub struct TokenInput {
     #[schema(example = "web shop")]
     pub name: String,
     /// Of `customers:read`, `customers:write`, `imports`, `segments`, `templates`, `campaigns`,
-    /// `mailbox` and `admin`, which includes all.
+    /// `mailbox`, `audit` and `admin`, which includes all. `imports`, `segments`, `templates` and
+    /// `campaigns` have a part that only reads, such as `segments:read`.
     pub scopes: Vec<String>,
 }
 
@@ -50,7 +51,7 @@ pub struct CreatedToken {
 
 /// The tokens of this workspace, oldest first.
 #[utoipa::path(get, path = "/v1/tokens", tag = "People and tokens",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = List<Token>)))]
 pub async fn list(call: Call<Administer>) -> Result<Json<List<Token>>> {
     let tokens = accounts::tokens(&call.ctx).await?;
@@ -69,7 +70,7 @@ pub async fn list(call: Call<Administer>) -> Result<Json<List<Token>>> {
 
 /// Make a token. An `Idempotency-Key` does not keep its answer, because the token is kept nowhere.
 #[utoipa::path(post, path = "/v1/tokens", tag = "People and tokens", request_body = TokenInput,
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 201, body = CreatedToken)))]
 pub async fn create(call: Call<Administer>, Input(body): Input<TokenInput>) -> Result<Response> {
     let made = accounts::create_token(&call.ctx, &body.name, &body.scopes).await?;
@@ -86,7 +87,7 @@ pub async fn create(call: Call<Administer>, Input(body): Input<TokenInput>) -> R
 
 /// Revoke a token.
 #[utoipa::path(delete, path = "/v1/tokens/{id}", tag = "People and tokens",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub async fn revoke(call: Call<Administer>, Path(id): Path<Uuid>) -> Result<StatusCode> {

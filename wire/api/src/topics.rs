@@ -113,7 +113,7 @@ fn topic(stored: topics::Topic) -> Topic {
 
 /// Topics, oldest first, also those that are offered no more.
 #[utoipa::path(get, path = "/v1/topics", tag = "Topics and forms",
-    security(("token" = ["customers:read"])),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     responses((status = 200, body = List<Topic>)))]
 pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Topic>>> {
     let all = topics::list(&call.ctx).await?;
@@ -122,7 +122,7 @@ pub async fn list(call: Call<ReadCustomers>) -> Result<Json<List<Topic>>> {
 
 /// Make a topic.
 #[utoipa::path(post, path = "/v1/topics", tag = "Topics and forms", request_body = TopicInput,
-    security(("token" = ["customers:write"])),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])),
     responses((status = 201, body = Topic)))]
 pub async fn create(
     call: Call<WriteCustomers>,
@@ -137,7 +137,7 @@ pub async fn create(
 /// Change a topic's texts or description, or offer it no more.
 #[utoipa::path(patch, path = "/v1/topics/{id}", tag = "Topics and forms",
     request_body = TopicChange,
-    security(("token" = ["customers:write"])), params(("id" = Uuid, Path)),
+    security(("token" = ["customers:write"]), ("session" = ["editor"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = Topic)))]
 pub async fn change(
     call: Call<WriteCustomers>,
@@ -154,7 +154,7 @@ pub async fn change(
 
 /// The texts of a topic, newest first.
 #[utoipa::path(get, path = "/v1/topics/{id}/versions", tag = "Topics and forms",
-    security(("token" = ["customers:read"])), params(("id" = Uuid, Path)),
+    security(("token" = ["customers:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
     responses((status = 200, body = List<TopicVersion>)))]
 pub async fn versions(
     call: Call<ReadCustomers>,

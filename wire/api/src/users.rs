@@ -4,8 +4,9 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tidings_engine::accounts::{self, Role, UserInfo};
+use tidings_engine::accounts::{self, UserInfo};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::call::{Administer, Call};
 use crate::errors::Result;
@@ -15,27 +16,32 @@ use crate::paging::List;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct User {
+    pub id: Uuid,
     #[schema(example = "ann@example.com")]
     pub mail: String,
     pub name: String,
-    pub role: RoleName,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleName {
-    Admin,
-    Editor,
-    Viewer,
+    /// `admin`, `editor`, `viewer` or a role of this workspace.
+    #[schema(example = "editor")]
+    pub role: String,
+    /// Whether they sign in with a code beside the password.
+    pub totp: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserInput {
     pub mail: String,
-    pub role: RoleName,
+    /// `admin`, `editor`, `viewer` or a role of this workspace.
+    pub role: String,
     /// At least 8 characters; made up unless given.
     pub password: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    /// `admin`, `editor`, `viewer` or a role of this workspace.
+    pub role: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -47,26 +53,14 @@ pub struct CreatedUser {
     pub password: Option<String>,
 }
 
-fn role(name: RoleName) -> Role {
-    match name {
-        RoleName::Admin => Role::Admin,
-        RoleName::Editor => Role::Editor,
-        RoleName::Viewer => Role::Viewer,
-    }
-}
-
 fn user(info: UserInfo) -> User {
-    let role = match info.role {
-        Role::Admin => RoleName::Admin,
-        Role::Editor => RoleName::Editor,
-        Role::Viewer => RoleName::Viewer,
-    };
-    User { mail: info.mail, name: info.name, role }
+    let role = info.access.name().to_owned();
+    User { id: info.id.0, mail: info.mail, name: info.name, role, totp: info.totp }
 }
 
 /// The people of this workspace.
 #[utoipa::path(get, path = "/v1/users", tag = "People and tokens",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = List<User>)))]
 pub async fn list(call: Call<Administer>) -> Result<Json<List<User>>> {
     let users = accounts::users(&call.ctx).await?;
@@ -75,10 +69,10 @@ pub async fn list(call: Call<Administer>) -> Result<Json<List<User>>> {
 
 /// Give somebody a role here. Somebody new gets a password.
 #[utoipa::path(post, path = "/v1/users", tag = "People and tokens", request_body = UserInput,
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 201, body = CreatedUser)))]
 pub async fn create(call: Call<Administer>, Input(body): Input<UserInput>) -> Result<Response> {
-    let made = accounts::create_user(&call.ctx, &body.mail, role(body.role), body.password).await?;
+    let made = accounts::create_user(&call.ctx, &body.mail, &body.role, body.password).await?;
     let secret = made.password.is_some();
     let body = CreatedUser { user: user(made.info), password: made.password };
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
@@ -88,9 +82,23 @@ pub async fn create(call: Call<Administer>, Input(body): Input<UserInput>) -> Re
     Ok(response)
 }
 
-/// Take somebody's role away.
+/// Give somebody another role; it holds from their next call. The last admin stays one.
+#[utoipa::path(patch, path = "/v1/users/{mail}", tag = "People and tokens",
+    request_body = UserPatch,
+    security(("token" = ["admin"]), ("session" = ["admin"])),
+    params(("mail" = String, Path)),
+    responses((status = 200, body = User)))]
+pub async fn change(
+    call: Call<Administer>,
+    Path(mail): Path<String>,
+    Input(body): Input<UserPatch>,
+) -> Result<Json<User>> {
+    Ok(Json(user(accounts::change_user(&call.ctx, &mail, &body.role).await?)))
+}
+
+/// Take somebody's role away. The last admin stays.
 #[utoipa::path(delete, path = "/v1/users/{mail}", tag = "People and tokens",
-    security(("token" = ["admin"])),
+    security(("token" = ["admin"]), ("session" = ["admin"])),
     params(("mail" = String, Path)),
     responses((status = 204)))]
 pub async fn remove(call: Call<Administer>, Path(mail): Path<String>) -> Result<StatusCode> {

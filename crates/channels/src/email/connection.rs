@@ -218,6 +218,23 @@ impl Connection {
         attempt
     }
 
+    /// Whether the relay said that it takes addresses like these (RFC 6531).
+    pub(super) fn takes_addresses_of(&self, envelope: &Envelope<'_>, message: &[u8]) -> bool {
+        self.extensions.utf8 || !needs_utf8(envelope, message)
+    }
+
+    /// What the relay said it can do, by the names of the extensions.
+    pub(super) fn offers(&self) -> Vec<&'static str> {
+        let Extensions { pipelining, eight_bit, utf8, start_tls, .. } = self.extensions;
+        let known = [
+            ("PIPELINING", pipelining),
+            ("8BITMIME", eight_bit),
+            ("SMTPUTF8", utf8),
+            ("STARTTLS", start_tls),
+        ];
+        known.into_iter().filter(|(_, offered)| *offered).map(|(name, _)| name).collect()
+    }
+
     /// A message this relay cannot take, found without asking it.
     fn unsendable(&self, envelope: &Envelope<'_>, message: &[u8]) -> Option<Attempt> {
         let Envelope { return_path, recipient } = envelope;
@@ -230,8 +247,7 @@ impl Connection {
             let text = "5.1.7 return path is no address (said by the hub)";
             return Some(Attempt::unsendable(553, text, Phase::Mail));
         }
-        let ascii_addresses = recipient.is_ascii() && return_path.is_ascii();
-        if !extensions.utf8 && !ascii_addresses {
+        if !extensions.utf8 && needs_utf8(envelope, message) {
             let text = "5.6.7 relay takes no addresses beyond ASCII (said by the hub)";
             return Some(Attempt::unsendable(553, text, Phase::Recipient));
         }
@@ -256,11 +272,7 @@ impl Connection {
             "MAIL FROM:<{}>{}{}\r\n",
             envelope.return_path,
             if self.extensions.eight_bit && !message.is_ascii() { " BODY=8BITMIME" } else { "" },
-            if envelope.return_path.is_ascii() && envelope.recipient.is_ascii() {
-                ""
-            } else {
-                " SMTPUTF8"
-            },
+            if needs_utf8(envelope, message) { " SMTPUTF8" } else { "" },
         );
         let rcpt = format!("RCPT TO:<{}>\r\n", envelope.recipient);
         let commands = [mail.as_str(), rcpt.as_str(), "DATA\r\n"];
@@ -326,6 +338,18 @@ impl Connection {
             Err(trouble) => unknown(format!("no answer to the text: {trouble}")),
         }
     }
+}
+
+/// Whether an address of the envelope or a header goes beyond ASCII, which RFC 6531 has declared.
+fn needs_utf8(envelope: &Envelope<'_>, message: &[u8]) -> bool {
+    if !envelope.return_path.is_ascii() || !envelope.recipient.is_ascii() {
+        return true;
+    }
+    if message.is_ascii() {
+        return false;
+    }
+    let ends = message.windows(4).position(|four| four == b"\r\n\r\n");
+    !message[..ends.unwrap_or(message.len())].is_ascii()
 }
 
 fn unknown(reason: String) -> Attempt {

@@ -11,13 +11,14 @@ use mail_builder::{
     mime::MimePart,
 };
 
+use super::address::wire_address;
 use super::plain_text::plain_text;
 
 /// An address with an optional name to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mailbox<'a> {
     pub name: Option<&'a str>,
-    /// `local@domain`
+    /// `local@domain`; a domain beyond ASCII is written in its ASCII form.
     pub address: &'a str,
 }
 
@@ -86,17 +87,18 @@ const OWN_HEADERS: [&str; 16] = [
     "content-disposition",
 ];
 
-/// The mail as bytes: CRLF line ends, 7-bit unless an address goes beyond ASCII.
+/// The mail as bytes: CRLF line ends, 7-bit unless the local part of an address goes beyond ASCII;
+/// such a mail is for relays with SMTPUTF8.
 pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     check(message)?;
     let mut builder = MessageBuilder::new()
-        .from(address(&message.from))
-        .to(address(&message.to))
-        .subject(Text::new(message.subject))
+        .from(address("from", &message.from)?)
+        .to(address("to", &message.to)?)
+        .subject(Text::new(unencoded(message.subject)))
         .date(Date::new(message.date_s))
         .message_id(MessageId::new(message.message_id));
     if let Some(reply_to) = &message.reply_to {
-        builder = builder.reply_to(address(reply_to));
+        builder = builder.reply_to(address("reply-to", reply_to)?);
     }
     if let Some(unsubscribe) = &message.unsubscribe {
         let mail = unsubscribe.mail.map(|mail| Cow::from(format!("mailto:{mail}")));
@@ -106,14 +108,14 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
             .header("List-Unsubscribe-Post", Raw::new("List-Unsubscribe=One-Click"));
     }
     for (name, value) in message.headers {
-        builder = builder.header(*name, Text::new(*value));
+        builder = builder.header(*name, Text::new(unencoded(value)));
     }
     let body = match (message.html, message.text) {
         (Some(html), text) => {
             let text = text.map_or_else(|| Cow::from(plain_text(html)), Cow::from);
+            let boundary = boundary(message.message_id, &[&text, html]);
             let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
-            let kind = ContentType::new("multipart/alternative")
-                .attribute("boundary", boundary(message.message_id));
+            let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
             MimePart::new(kind, parts)
         }
         (None, Some(text)) => MimePart::new("text/plain", text),
@@ -124,15 +126,30 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     Ok(bytes)
 }
 
-fn address<'a>(mailbox: &Mailbox<'a>) -> Address<'a> {
-    Address::new_address(mailbox.name.filter(|name| !name.trim().is_empty()), mailbox.address)
+fn address<'a>(what: &'static str, mailbox: &Mailbox<'a>) -> Result<Address<'a>, MimeError> {
+    let address = wire_address(mailbox.address).ok_or(MimeError::Address(what))?;
+    let name = mailbox.name.filter(|name| !name.trim().is_empty()).map(unencoded);
+    Ok(Address::new_address(name, address))
 }
 
-/// Made from the unique Message-ID, which no author of a text can know in advance; `=_` cannot occur in
-/// quoted-printable parts at all.
-fn boundary(message_id: &str) -> String {
-    let unique = message_id.chars().filter(char::is_ascii_alphanumeric).take(60);
-    "=_".chars().chain(unique).collect()
+/// A text that nobody can take for an encoded word (RFC 2047): one that looks like one would be
+/// written as it is, and read as something else.
+fn unencoded(text: &str) -> Cow<'_, str> {
+    if text.contains("=?") { text.replace("=?", "= ?").into() } else { text.into() }
+}
+
+/// Made from the unique Message-ID, so that the same mail is the same bytes each time, and counted up
+/// until it stands in no part. `=_` cannot occur in quoted-printable parts at all.
+fn boundary(message_id: &str, parts: &[&str]) -> String {
+    let unique = message_id.chars().filter(char::is_ascii_alphanumeric).take(44);
+    let first: String = "=_".chars().chain(unique).collect();
+    let mut boundary = first.clone();
+    let mut count = 0_u32;
+    while parts.iter().any(|part| part.contains(&boundary)) {
+        count += 1;
+        boundary = format!("{first}_{count}");
+    }
+    boundary
 }
 
 fn check(message: &Message<'_>) -> Result<(), MimeError> {
@@ -182,7 +199,7 @@ fn check_value(what: &str, value: &str) -> Result<(), MimeError> {
 }
 
 fn check_address(what: &'static str, address: &str) -> Result<(), MimeError> {
-    let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;:".contains(c);
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "<>,;:()[]\\\"".contains(c);
     match address.rsplit_once('@') {
         Some((local, domain))
             if !local.is_empty() && !domain.is_empty() && !address.contains(odd) =>

@@ -2,8 +2,8 @@
 //! [`Lease`] hands messages over and says what became of each, [`bounce_class`] says what a refusal
 //! means for the address.
 //!
-//! Pure transport: it signs nothing, remembers nothing beyond its open connections, and never tries
-//! a message again by itself once any of its text may have left.
+//! [`dkim`] signs what was built. The transport remembers nothing beyond its open connections, and
+//! never tries a message again by itself once any of its text may have left.
 //!
 //! # Why the SMTP client is our own
 //!
@@ -19,9 +19,11 @@
 //! Beyond speed, lettre reads a reply line without bound until a line end comes, keeps what was read in
 //! the clear across STARTTLS, adds an empty line to every message, and passes bare line feeds on.
 
+mod address;
 mod body;
 mod bounce;
 mod connection;
+pub mod dkim;
 pub mod mime;
 mod outcome;
 mod plain_text;
@@ -31,9 +33,10 @@ mod reply;
 mod stream;
 mod tls;
 
+pub use address::{ascii_domain, wire_address};
 pub use body::write_body;
 pub use bounce::{BounceClass, bounce_class};
 pub use outcome::{ConnectError, Envelope, Outcome, Phase, Refusal};
 pub use plain_text::plain_text;
-pub use pool::{Lease, Pool, PoolState};
-pub use relay::{Limits, Relay, RelayError, Security};
+pub use pool::{Lease, Pool, PoolState, Turn};
+pub use relay::{Limits, Relay, RelayError, Security, without_credentials};

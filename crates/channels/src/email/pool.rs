@@ -57,6 +57,23 @@ pub struct Lease {
     _permit: OwnedSemaphorePermit,
 }
 
+/// The right to use one connection; it opens only when it is asked for.
+pub struct Turn {
+    permit: OwnedSemaphorePermit,
+    pool: Arc<Shared>,
+}
+
+impl Turn {
+    /// Takes a kept connection or opens one.
+    pub async fn connection(self) -> Result<Lease, ConnectError> {
+        let connection = match self.pool.take_idle().await {
+            Some(connection) => connection,
+            None => self.pool.open().await?,
+        };
+        Ok(Lease { connection: Some(connection), pool: self.pool, _permit: self.permit })
+    }
+}
+
 impl Pool {
     /// Sets up a pool; nothing is connected yet. Must be called within a tokio runtime.
     ///
@@ -83,13 +100,29 @@ impl Pool {
 
     /// Waits for its turn, then takes a kept connection or opens one.
     pub async fn connection(&self) -> Result<Lease, ConnectError> {
+        self.turn().await?.connection().await
+    }
+
+    /// Waits for the right to use one connection. Giving up the wait is harmless.
+    pub async fn turn(&self) -> Result<Turn, ConnectError> {
         let permit =
             Arc::clone(&self.0.free).acquire_owned().await.map_err(|_| ConnectError::PoolClosed)?;
-        let connection = match self.0.take_idle().await {
-            Some(connection) => connection,
-            None => self.0.open().await?,
-        };
-        Ok(Lease { connection: Some(connection), pool: Arc::clone(&self.0), _permit: permit })
+        Ok(Turn { permit, pool: Arc::clone(&self.0) })
+    }
+
+    /// The same without waiting: `None` where all connections are in use, or the pool is closed.
+    pub fn try_turn(&self) -> Option<Turn> {
+        let permit = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        Some(Turn { permit, pool: Arc::clone(&self.0) })
+    }
+
+    /// Opens a connection beside the others, as far as a message would need it, and closes it: gives
+    /// the extensions that the relay offers, once encrypted and signed in.
+    pub async fn probe(&self) -> Result<Vec<&'static str>, ConnectError> {
+        let connection = self.0.open().await?;
+        let offers = connection.offers();
+        connection.quit().await;
+        Ok(offers)
     }
 
     pub fn state(&self) -> PoolState {
@@ -169,6 +202,13 @@ impl Lease {
         attempt.outcome
     }
 
+    /// Whether the relay takes the addresses of a message, as far as it has said; asked before the
+    /// message is begun.
+    pub fn takes_addresses_of(&self, envelope: &Envelope<'_>, message: &[u8]) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_none_or(|connection| connection.takes_addresses_of(envelope, message))
+    }
+
     fn put_back(&mut self, connection: Connection) {
         if connection.used >= self.pool.relay.messages_per_connection {
             tokio::spawn(connection.quit());
@@ -183,6 +223,12 @@ impl Drop for Lease {
         if let Some(connection) = self.connection.take() {
             self.pool.keep(connection);
         }
+    }
+}
+
+impl std::fmt::Debug for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").finish_non_exhaustive()
     }
 }
 

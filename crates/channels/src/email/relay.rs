@@ -134,6 +134,19 @@ impl Relay {
         Ok(relay)
     }
 
+    /// The same relay signed in to with this name and password.
+    #[must_use]
+    pub fn signed_in(mut self, name: String, password: String) -> Self {
+        self.credentials = Some((name, password));
+        self
+    }
+
+    /// Whether the URL asks for what only the operator of this machine may decide: to read a file, or
+    /// to believe any certificate.
+    pub fn trusts_by_itself(&self) -> bool {
+        self.ca_file.is_some() || self.insecure
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Option<()> {
         let value = decode(value)?;
         match name {
@@ -167,6 +180,20 @@ impl fmt::Debug for Relay {
             .field("max_connections", &self.max_connections)
             .finish_non_exhaustive()
     }
+}
+
+/// A URL without its name and password, and those apart, so that they can be kept sealed.
+pub fn without_credentials(url: &str) -> Result<(String, Option<(String, String)>), RelayError> {
+    let relay = Relay::parse(url, 1)?;
+    let url = url.trim();
+    let (scheme, rest) = url.split_once("://").ok_or(RelayError::Scheme)?;
+    let (authority, query) = match rest.split_once('?') {
+        Some((authority, query)) => (authority, Some(query)),
+        None => (rest, None),
+    };
+    let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    Ok((format!("{scheme}://{place}{query}"), relay.credentials))
 }
 
 fn read_credentials(text: &str) -> Result<(String, String), RelayError> {
@@ -290,6 +317,21 @@ mod tests {
             let error = Relay::parse(url, 64).expect_err(url).to_string();
             assert!(error.contains(expected) && !error.contains("secret"), "{url}: {error}");
         }
+    }
+
+    #[test]
+    fn credentials_are_taken_out_of_urls() {
+        for (url, expected, credentials) in [
+            ("smtps://u:p%3A@h:1?max=3", "smtps://h:1?max=3", Some(("u", "p:"))),
+            (" smtp://h ", "smtp://h", None),
+            ("smtp://a%40b:c@[::1]/", "smtp://[::1]/", Some(("a@b", "c"))),
+        ] {
+            let (url, found) = without_credentials(url).expect(url);
+            assert_eq!(url, expected);
+            let found = found.as_ref().map(|(name, password)| (&**name, &**password));
+            assert_eq!(found, credentials, "{expected}");
+        }
+        assert!(without_credentials("http://u:p@h").is_err());
     }
 
     #[test]

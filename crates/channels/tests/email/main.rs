@@ -1,12 +1,16 @@
 //! The e-mail channel against real servers on loopback: the scripted sink, and small servers that
 //! break the rules in ways the sink cannot.
 
+mod dkim;
+mod international;
 mod mime;
 mod misbehaving;
 mod outcomes;
 mod pooling;
+mod python;
 mod rude_server;
 mod secured;
+mod strict;
 
 use tidings_channels::email::{ConnectError, Envelope, Limits, Outcome, Pool, Relay};
 

@@ -111,7 +111,9 @@ fn what_could_forge_a_header_is_refused() {
         let headers = [(name, "x")];
         check(Message { headers: &headers, ..message() }, MimeError::HeaderName(name.to_owned()));
     }
-    for address in ["", "a", "@b", "a@", "a b@c", "a@b>", "a@b,c@d", "a@b\n"] {
+    for address in
+        ["", "a", "@b", "a@", "a b@c", "a@b>", "a@b,c@d", "a@b\n", "\"a\"@b", "a(b)@c", "a@ü..de"]
+    {
         let to = Mailbox { name: None, address };
         check(Message { to, ..message() }, MimeError::Address("to"));
     }

@@ -185,7 +185,7 @@ async fn what_the_relay_cannot_take_is_refused_without_asking() {
         (ok, "a b@c.example", MESSAGE, 553, "5.1.3", Phase::Recipient),
         ("x\n@hub.example", "a@b.example", MESSAGE, 553, "5.1.7", Phase::Mail),
         (ok, "jürgen@b.example", MESSAGE, 553, "5.6.7", Phase::Recipient),
-        (ok, "a@b.example", "grüße".as_bytes(), 554, "5.6.3", Phase::Data),
+        (ok, "a@b.example", "A: b\r\n\r\ngrüße".as_bytes(), 554, "5.6.3", Phase::Data),
         (ok, "a@b.example", &big[..], 552, "5.3.4", Phase::Mail),
     ] {
         let outcome = lease.send(&Envelope { return_path, recipient }, message).await;

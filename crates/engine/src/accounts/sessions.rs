@@ -7,8 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tidings_domain::UserId;
 use tidings_store::system::{UserRow, WorkspaceRow};
 
-use super::{Role, checked_mail, random, sha256};
-use crate::{Error, Hub, Result};
+use super::{Access, checked_mail, random, sha256, totp, users};
+use crate::{Error, Hub, Result, audit};
 
 /// A session ends after so long without a call …
 const IDLE_SECS: i64 = 8 * 3_600;
@@ -27,15 +27,19 @@ pub struct SignedIn {
     pub user: UserId,
     pub mail: String,
     pub name: String,
-    pub workspaces: Vec<(WorkspaceRow, Role)>,
+    /// Whether they sign in with a code beside the password.
+    pub totp: bool,
+    pub workspaces: Vec<(WorkspaceRow, Access)>,
 }
 
 /// Signs somebody in. A wrong password and an unknown address get the same answer in the same
-/// time; too many of them make the account and the address wait.
+/// time; too many of them make the account and the address wait, and so do wrong codes. Somebody
+/// with a second factor needs its code, or a recovery code, as well.
 pub async fn sign_in(
     hub: &Arc<Hub>,
     mail: &str,
     password: String,
+    code: Option<&str>,
     address: &str,
 ) -> Result<SignedIn> {
     let mail = checked_mail(mail).unwrap_or_else(|_| "nobody".to_owned());
@@ -44,8 +48,13 @@ pub async fn sign_in(
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let right = hub.accounts.passwords.verify(password, hash).await?;
     let Some(user) = user.filter(|_| right) else { return Err(Error::Unauthenticated) };
+    if user.totp {
+        totp::check(hub, user.id, code).await?;
+    }
     hub.accounts.attempts.succeeded(&mail, address);
-    create_session(hub, &user).await
+    let signed_in = create_session(hub, &user).await?;
+    audit::record_for(hub, user.id, "session.create").await;
+    Ok(signed_in)
 }
 
 /// Makes a session for somebody who proved who they are. Its secret is always a new one.
@@ -89,14 +98,15 @@ async fn signed_in(
     let roles = hub.store.system.roles_of(user.id).await?;
     let workspaces = roles
         .into_iter()
-        .filter_map(|(workspace, role)| Some((workspace, Role::parse(&role)?)))
-        .collect();
+        .map(|(workspace, role)| Ok((workspace, users::access(&role)?)))
+        .collect::<Result<_>>()?;
     Ok(SignedIn {
         secret,
         csrf,
         user: user.id,
         mail: user.mail.clone(),
         name: user.name.clone(),
+        totp: user.totp,
         workspaces,
     })
 }

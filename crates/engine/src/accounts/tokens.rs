@@ -7,8 +7,8 @@ use tidings_domain::schema::checked_name;
 use tidings_domain::{TokenId, WorkspaceId};
 use tidings_store::system::TokenRow;
 
-use super::{Caller, Scope, random_text, sha256, workspace_id};
-use crate::{Ctx, Error, Fault, Hub, Result};
+use super::{Caller, Scope, random_text, scopes, sha256, workspace_id};
+use crate::{Ctx, Error, Hub, Result, audit};
 
 const PREFIX: &str = "tdg_";
 const SECRET_CHARS: usize = 40;
@@ -32,27 +32,8 @@ pub async fn create_token(ctx: &Ctx, name: &str, scopes: &[String]) -> Result<Ne
     if let Err(expected) = checked_name(name) {
         return Err(Error::invalid("name", expected));
     }
-    let mut faults = Vec::new();
-    for (at, scope) in scopes.iter().enumerate() {
-        if Scope::parse(scope).is_none() {
-            let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.name()).collect();
-            let message = format!("unknown scope; expected one of {}", known.join(", "));
-            faults.push(Fault::new(format!("scopes[{at}]"), "unknown_scope", message));
-        }
-    }
-    if scopes.is_empty() {
-        faults.push(Fault::new("scopes", "required", "expected at least one scope"));
-    }
-    if !faults.is_empty() {
-        return Err(Error::Invalid(faults));
-    }
+    let kept = scopes::checked(scopes)?;
     let secret = format!("{PREFIX}{}", random_text(SECRET_CHARS));
-    let mut kept: Vec<String> = Vec::new();
-    for scope in scopes {
-        if !kept.contains(scope) {
-            kept.push(scope.clone());
-        }
-    }
     let row = TokenRow {
         id: TokenId::generate(),
         workspace: workspace_id(ctx),
@@ -61,7 +42,10 @@ pub async fn create_token(ctx: &Ctx, name: &str, scopes: &[String]) -> Result<Ne
         created_at: ctx.now(),
         last_used_at: None,
     };
-    ctx.hub.store.system.add_token(&row, sha256(&secret).to_vec()).await?;
+    let detail = row.scopes.join(" ");
+    let hash = sha256(&secret).to_vec();
+    let adding = async { Ok(ctx.hub.store.system.add_token(&row, hash).await?) };
+    audit::recorded(ctx, "tokens.create", &row.id.to_string(), &detail, adding).await?;
     Ok(NewToken { row, secret })
 }
 
@@ -72,9 +56,16 @@ pub async fn tokens(ctx: &Ctx) -> Result<Vec<TokenRow>> {
 
 /// Revokes a token; on this node at once.
 pub async fn revoke_token(ctx: &Ctx, id: TokenId) -> Result<()> {
-    let dropped = ctx.hub.store.system.drop_token(id, workspace_id(ctx)).await?;
-    ctx.hub.accounts.tokens.lock().clear();
-    if dropped { Ok(()) } else { Err(Error::NotFound(format!("token {id}"))) }
+    let not_found = || Error::NotFound(format!("token {id}"));
+    if !tokens(ctx).await?.iter().any(|row| row.id == id) {
+        return Err(not_found());
+    }
+    let dropping = async {
+        let dropped = ctx.hub.store.system.drop_token(id, workspace_id(ctx)).await?;
+        ctx.hub.accounts.tokens.lock().clear();
+        if dropped { Ok(()) } else { Err(not_found()) }
+    };
+    audit::recorded(ctx, "tokens.delete", &id.to_string(), "", dropping).await
 }
 
 /// Who a token stands for, and in which workspace.

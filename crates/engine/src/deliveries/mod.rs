@@ -2,9 +2,10 @@
 //! rendered and handed over by many workers; a ledger commits their steps in groups.
 //!
 //! ```text
-//! freeze ─► deliveries due ─► read ─► workers: render, start, hand over ─► ledger: record
+//! freeze ─► deliveries due ─► read ─► workers: render, sign, start, hand over ─► ledger: record
 //! ```
 
+mod lanes;
 mod ledger;
 mod send;
 
@@ -12,8 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tidings_channels::email::Pool;
+use parking_lot::{Mutex, RwLock};
 use tidings_domain::campaign::CampaignState;
 use tidings_domain::{DeliveryId, Timestamp};
 use tidings_store::Error as StoreError;
@@ -22,6 +22,7 @@ use tidings_store::jobs::{Job, Next, lease_secs};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
+use crate::mail::{self, Way};
 use crate::messages::{Compiled, Maker, with_parameters};
 use crate::{Ctx, Error, Result};
 
@@ -41,7 +42,9 @@ pub(crate) struct Run {
     pub campaign: Campaign,
     pub shard: Shard,
     pub maker: Maker,
-    pub pool: Pool,
+    /// How its mail leaves; another one as soon as somebody changes it.
+    way: RwLock<Arc<Way>>,
+    lanes: lanes::Lanes,
     /// Set when this run must end: told to stop, fenced, paused, or the relay is gone.
     ending: AtomicBool,
     why: Mutex<Option<Ending>>,
@@ -70,6 +73,25 @@ impl Run {
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
+
+    pub(crate) fn way(&self) -> Arc<Way> {
+        self.way.read().clone()
+    }
+
+    /// Takes over what was changed in the relays, keys and limits since the last look.
+    pub(crate) async fn look_for_way(&self) {
+        match mail::way(&self.ctx, &self.campaign.sender.address).await {
+            Ok(Some(way)) => {
+                let way = Arc::new(way);
+                let before = std::mem::replace(&mut *self.way.write(), way.clone());
+                if !before.is_of_same_desk(&way) {
+                    self.lanes.offer_all();
+                }
+            }
+            Ok(None) => self.end(Ending::RelayGone(mail::NO_RELAY.to_owned())),
+            Err(error) => tracing::warn!(%error, "look for the relays"),
+        }
+    }
 }
 
 /// The job: sends one shard of a campaign as far as it can.
@@ -94,7 +116,7 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     if sending_is_paused(ctx).await? {
         return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
     }
-    let Some(pool) = ctx.hub.mail_pool()? else {
+    let Some(way) = mail::way(ctx, &campaign.sender.address).await? else {
         return Ok(Next::Again(now.plus_secs(HELD_UP_SECS)));
     };
     if campaign.state == CampaignState::Scheduled {
@@ -118,7 +140,8 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         campaign,
         shard,
         maker,
-        pool,
+        way: RwLock::new(Arc::new(way)),
+        lanes: lanes::Lanes::default(),
         ending: AtomicBool::new(false),
         why: Mutex::new(None),
     });
@@ -150,7 +173,8 @@ async fn maker(ctx: &Ctx, campaign: &Campaign) -> Result<Maker> {
     let fixed = compiled.fixed_links.iter();
     let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
     let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
-    Ok(Maker::new(ctx, compiled, campaign, links))
+    let tracking_url = mail::tracking_url(ctx, &campaign.sender.address).await?;
+    Ok(Maker::new(ctx, compiled, campaign, links, tracking_url))
 }
 
 async fn send_shard(run: &Arc<Run>, stop: &watch::Receiver<bool>) -> Result<Next> {
@@ -227,6 +251,9 @@ async fn renew(run: Arc<Run>, mut stop: watch::Receiver<bool>) {
         }
         if *stop.borrow() {
             tokio::time::sleep(renew_every()).await;
+        } else {
+            run.look_for_way().await;
+            run.lanes.offer_left();
         }
     }
 }

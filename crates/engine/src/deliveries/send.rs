@@ -1,21 +1,31 @@
-//! The workers: each renders a message, commits its start, hands it over, and carries the outcome
-//! to the ledger together with the start of its next one.
+//! The workers: each renders a message and signs it, commits its start, hands it over, and carries
+//! the outcome to the ledger together with the start of its next one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use rand::RngExt;
 use tidings_channels::email::mime::{self, Mailbox, Unsubscribe};
-use tidings_channels::email::{BounceClass, Envelope, Lease, Outcome, Refusal};
+use tidings_channels::email::{BounceClass, Envelope, Lease, Outcome, Refusal, wire_address};
 use tidings_domain::CustomerId;
 use tidings_domain::campaign::{MessageClass, SkipReason, retry_after_secs};
 use tidings_store::deliveries::{Attempt, DueDelivery, Finished, RESENT_UNANSWERED, Starting};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::lanes::{Entered, Place};
 use super::ledger::Ledger;
 use super::{Ending, Run};
+use crate::mail::{self, NoLease, Route};
 use crate::messages::NotRendered;
+
+/// Why a message is skipped whose address needs SMTPUTF8 where the relay does not offer it.
+const NEEDS_UTF8: &str = "needs_smtputf8";
+/// Why one is skipped whose address's domain has no ASCII form.
+const BAD_ADDRESS: &str = "bad_address";
+/// How long a worker waits for a relay or a domain before it has what it did last written down.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Where read deliveries wait for a worker.
 pub(super) struct Queue {
@@ -65,10 +75,23 @@ type Items = Arc<Mutex<mpsc::Receiver<DueDelivery>>>;
 /// Starts as many workers as there may be messages on their way.
 pub(super) fn start_workers(run: &Arc<Run>, ledger: Ledger) -> (Queue, Vec<JoinHandle<()>>) {
     let (sender, items) = mpsc::channel(super::READ);
+    run.lanes.set_queue(sender.downgrade());
     let items = Arc::new(Mutex::new(items));
     let open = Arc::new(Open::default());
     let workers = (0..run.ctx.hub.settings.smtp_open_max.max(1))
-        .map(|_| tokio::spawn(work(run.clone(), items.clone(), ledger.clone(), open.clone())))
+        .map(|_| {
+            let worker = Worker {
+                run: run.clone(),
+                items: items.clone(),
+                ledger: ledger.clone(),
+                open: open.clone(),
+                finished: None,
+                unrecorded: 0,
+                lease: None,
+                place: None,
+            };
+            tokio::spawn(worker.work())
+        })
         .collect();
     (Queue { sender, open }, workers)
 }
@@ -76,76 +99,201 @@ pub(super) fn start_workers(run: &Arc<Run>, ledger: Ledger) -> (Queue, Vec<JoinH
 /// A mail that is ready to go.
 struct Ready {
     delivery: DueDelivery,
+    /// As the customer has it.
     address: String,
+    /// As the relay is told it.
+    recipient: String,
     return_path: String,
     bytes: Vec<u8>,
 }
 
-async fn work(run: Arc<Run>, items: Items, ledger: Ledger, open: Arc<Open>) {
-    let mut lease: Option<Lease> = None;
-    let mut finished: Option<Finished> = None;
-    // How many deliveries this worker has dealt with but not yet recorded.
-    let mut unrecorded = 0;
-    loop {
-        if finished.is_none() {
-            // What was skipped or called off is dealt with; nobody may wait for it while we do.
-            settle(&open, &mut unrecorded);
-        }
-        let next = take(&items, finished.is_some()).await;
-        let Some(delivery) = next.delivery else {
-            ledger.step(finished.take(), None).await;
-            settle(&open, &mut unrecorded);
-            lease = None;
-            if next.closed {
-                break;
+struct Worker {
+    run: Arc<Run>,
+    items: Items,
+    ledger: Ledger,
+    open: Arc<Open>,
+    /// How the last message ended, until it is written down.
+    finished: Option<Finished>,
+    /// How many deliveries this worker has dealt with but not yet recorded.
+    unrecorded: usize,
+    lease: Option<(Arc<Route>, Lease)>,
+    /// The turn at the last message's domain, where that is limited.
+    place: Option<Place>,
+}
+
+impl Worker {
+    async fn work(mut self) {
+        loop {
+            if self.finished.is_none() {
+                // What was skipped or called off is dealt with; nobody may wait for it, or for a
+                // connection that we only hold, while we wait for more.
+                self.settle();
+                self.lease = None;
             }
-            continue;
-        };
-        unrecorded += 1;
-        if run.is_ending() {
-            continue;
-        }
-        let ready = match make(&run, delivery) {
-            Ok(ready) => ready,
-            Err(skipped) => {
-                skip(&run, *skipped).await;
-                continue;
-            }
-        };
-        let mut connection = match lease.take() {
-            Some(connection) => connection,
-            None => match run.pool.connection().await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    run.end(Ending::RelayGone(error.to_string()));
-                    continue;
+            let next = self.next().await;
+            let Some(delivery) = next.delivery else {
+                self.write_down().await;
+                self.lease = None;
+                if next.closed {
+                    break;
                 }
-            },
+                continue;
+            };
+            let Some(delivery) = self.in_lane(delivery).await else { continue };
+            if !self.run.is_ending() {
+                self.deliver(delivery).await;
+            }
+            // Not before: what is written down while this one waits for a relay are others.
+            self.unrecorded += 1;
+        }
+        self.write_down().await;
+    }
+
+    /// Renders, signs and hands over one message.
+    async fn deliver(&mut self, delivery: DueDelivery) {
+        let ready = match make(&self.run, delivery) {
+            Ok(ready) => ready,
+            Err(skipped) => return skip(&self.run, *skipped).await,
         };
+        let ready = match sign(&self.run, ready).await {
+            Ok(ready) => ready,
+            Err(skipped) => return skip(&self.run, *skipped).await,
+        };
+        let Some((route, mut connection)) = self.connection().await else { return };
+        let envelope = Envelope { return_path: &ready.return_path, recipient: &ready.recipient };
+        if !connection.takes_addresses_of(&envelope, &ready.bytes) {
+            let detail = "the relay takes no addresses beyond ASCII (SMTPUTF8)".to_owned();
+            let skipped = Skipped::new(&ready.delivery, NEEDS_UTF8, detail);
+            self.keep(route, connection);
+            return skip(&self.run, *skipped).await;
+        }
         let starting = Starting {
             customer: ready.delivery.customer.id,
             address: ready.address.clone(),
             attempts: ready.delivery.attempts + 1,
         };
         let late_commit = tidings_store::test_bug("commit-after-send");
-        let may_go = late_commit || ledger.step(finished.take(), Some(starting.clone())).await;
+        let finished = self.finished.take();
+        let may_go = if late_commit {
+            self.ledger.step(finished, None).await;
+            true
+        } else {
+            self.ledger.step(finished, Some(starting.clone())).await
+        };
         if may_go {
-            let envelope = Envelope { return_path: &ready.return_path, recipient: &ready.address };
             let outcome = connection.send(&envelope, &ready.bytes).await;
             if late_commit {
-                ledger.step(finished.take(), Some(starting)).await;
+                self.ledger.step(None, Some(starting)).await;
             }
-            finished = Some(judge(&run, ready, outcome));
+            self.finished = Some(judge(&self.run, ready, outcome));
         }
-        lease = Some(connection);
+        self.keep(route, connection);
     }
-    ledger.step(finished.take(), None).await;
-    settle(&open, &mut unrecorded);
+
+    /// The connection of the last message where one is as good as another, else that of the relay
+    /// whose turn it is; `None` where no relay can be reached.
+    async fn connection(&mut self) -> Option<(Arc<Route>, Lease)> {
+        if let Some((route, lease)) = self.lease.take()
+            && !route.is_retired()
+        {
+            return Some((route, lease));
+        }
+        let run = self.run.clone();
+        let mut leasing = std::pin::pin!(lease(&run));
+        match tokio::time::timeout(PATIENCE, &mut leasing).await {
+            Ok(leased) => leased,
+            Err(_) => {
+                self.write_down().await;
+                leasing.await
+            }
+        }
+    }
+
+    fn keep(&mut self, route: Arc<Route>, lease: Lease) {
+        if self.run.way().routes.is_plain() {
+            self.lease = Some((route, lease));
+        }
+    }
+
+    /// The message, once it has its domain's turn; `None` where it waits in the domain's lane.
+    async fn in_lane(&mut self, delivery: DueDelivery) -> Option<DueDelivery> {
+        let way = self.run.way();
+        if self.place.is_some() || !way.has_limits() || self.run.is_ending() {
+            return Some(delivery);
+        }
+        let domain = delivery.customer.email.as_deref().and_then(mail::domain_of);
+        let Some(domain) = domain else { return Some(delivery) };
+        let Some(turns) = way.turns_at(&domain) else { return Some(delivery) };
+        let run = self.run.clone();
+        let mut entering = std::pin::pin!(run.lanes.enter(domain, turns, delivery));
+        let entered = match tokio::time::timeout(PATIENCE, &mut entering).await {
+            Ok(entered) => entered,
+            Err(_) => {
+                self.write_down().await;
+                // Whoever has the turn may want it.
+                self.lease = None;
+                entering.await
+            }
+        };
+        match entered {
+            Entered::Go(delivery, place) => {
+                self.place = Some(place);
+                Some(delivery)
+            }
+            Entered::Waits => None,
+        }
+    }
+
+    /// The next delivery: one that waits for the domain that this worker has a turn at, else the
+    /// next of all. A worker that has something to record does not wait for it.
+    async fn next(&mut self) -> Taken {
+        if let Some(place) = self.place.take()
+            && let Some((delivery, place)) = self.run.lanes.next(place)
+        {
+            self.place = Some(place);
+            return Taken { delivery: Some(delivery), closed: false };
+        }
+        take(&self.items, self.finished.is_some()).await
+    }
+
+    /// Has the ledger record how the last message ended.
+    async fn write_down(&mut self) {
+        let finished = self.finished.take();
+        self.ledger.step(finished, None).await;
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..std::mem::take(&mut self.unrecorded) {
+            self.open.one_less();
+        }
+    }
 }
 
-fn settle(open: &Open, unrecorded: &mut usize) {
-    for _ in 0..std::mem::take(unrecorded) {
-        open.one_less();
+/// A connection by the run's relays as they are now; `None` ends the run.
+async fn lease(run: &Run) -> Option<(Arc<Route>, Lease)> {
+    loop {
+        match run.way().routes.lease().await {
+            Ok(leased) => return Some(leased),
+            Err(NoLease::Moved) => run.look_for_way().await,
+            Err(NoLease::AllDown(reason)) => run.end(Ending::RelayGone(reason)),
+        }
+        if run.is_ending() {
+            return None;
+        }
+    }
+}
+
+/// Signs a mail with the keys of its sender's domain.
+async fn sign(run: &Run, mut ready: Ready) -> Result<Ready, Box<Skipped>> {
+    let way = run.way();
+    let at_s = run.ctx.now().0 / 1_000_000;
+    match mail::sign(way.signer.as_ref(), std::mem::take(&mut ready.bytes), at_s).await {
+        Ok(bytes) => Ok(Ready { bytes, ..ready }),
+        Err(error) => {
+            let reason = SkipReason::NotRendered.name();
+            Err(Skipped::new(&ready.delivery, reason, error.to_string()))
+        }
     }
 }
 
@@ -204,7 +352,12 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
         }
     };
     let sender = &run.campaign.sender;
-    let domain = sender.address.rsplit('@').next().unwrap_or_default();
+    let bad = |what: &str| {
+        let detail = format!("the domain of {what} has no ASCII form");
+        Skipped::new(&delivery, BAD_ADDRESS, detail)
+    };
+    let recipient = wire_address(&address).ok_or_else(|| bad("the recipient"))?.into_owned();
+    let domain = &mail::domain_of(&sender.address).ok_or_else(|| bad("the sender"))?;
     // Stable, so that a receiver who keeps ids sees a repeat for what it is.
     let message_id = format!("{}@{domain}", delivery.id);
     let return_path = run.maker.return_path(delivery.customer.id, domain);
@@ -223,7 +376,7 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
         headers: &[("X-Tidings-Delivery", &id)],
     });
     match built {
-        Ok(bytes) => Ok(Ready { delivery, address, return_path, bytes }),
+        Ok(bytes) => Ok(Ready { delivery, address, recipient, return_path, bytes }),
         Err(error) => {
             Err(Skipped::new(&delivery, SkipReason::NotRendered.name(), error.to_string()))
         }

@@ -48,6 +48,7 @@ pub async fn create(
         None => None,
     };
     let id = ImportId::generate();
+    crate::audit::about(id);
     let kept = keep(&folder(&ctx.hub), id, body).await?;
     let path = kept.path.clone();
     let looked = tokio::task::spawn_blocking(move || look(&path)).await;

@@ -4,9 +4,11 @@ mod evaluate_segment;
 mod freeze_segment;
 mod judge_customers;
 mod refresh_segments;
+mod turns;
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Error as StoreError;
@@ -19,10 +21,10 @@ use tidings_store::segments::EVALUATE_SEGMENT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use turns::Places;
+
 use crate::{Ctx, Error, Hub, Result};
 
-/// How many jobs a node runs at once.
-const AT_ONCE: usize = 8;
 /// How often a workspace is looked at although nobody rang, for work that other processes left.
 const LOOK_EVERY_SECS: i64 = 2;
 
@@ -53,40 +55,50 @@ pub async fn take_over(hub: &Arc<Hub>) -> Result<()> {
     Ok(())
 }
 
-/// Looks for due jobs and runs them until told to stop; then finishes what is in hand.
+/// Looks for due jobs and runs them until told to stop; then finishes what is in hand. Workspaces
+/// take turns, so that one with much to do keeps no other waiting.
 pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     let mut running: JoinSet<()> = JoinSet::new();
+    let mut numbers: HashMap<tokio::task::Id, u64> = HashMap::new();
+    let mut places = Places::default();
     let mut look_all_at = Timestamp(0);
     while !*stop.borrow() {
-        while running.try_join_next().is_some() {}
+        while let Some(ended) = running.try_join_next_with_id() {
+            // One that panicked has ended too; its lease lapses, and then it is tried again.
+            let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
+            if let Some(number) = numbers.remove(&task) {
+                places.free(number);
+            }
+        }
         let now = Timestamp::now();
         if now >= look_all_at {
             look_all_at = now.plus_secs(LOOK_EVERY_SECS);
-            match hub.store.system.workspaces().await {
-                Ok(rows) => {
-                    let mut awake = hub.awake.lock();
-                    for row in rows {
-                        // Also where the next work that is known of lies far ahead.
-                        let due = awake.entry(row.id).or_insert(now);
-                        *due = (*due).min(now);
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "list workspaces"),
+            look_everywhere(&hub, now).await;
+        }
+        let mut waiting = due_workspaces(&hub, now);
+        for id in &waiting {
+            if let Err(error) = look_at(&hub, *id).await {
+                tracing::warn!(%error, workspace = %id, "look for work");
             }
         }
-        let due: Vec<WorkspaceId> = {
-            let mut awake = hub.awake.lock();
-            let due: Vec<WorkspaceId> =
-                awake.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect();
-            for id in &due {
-                awake.remove(id);
+        while let Some(id) = places.next(&mut waiting) {
+            if !places.has_room(id) {
+                places.make_room(id, Instant::now());
+                hub.wake(id, Timestamp::now().plus_ms(50));
+                continue;
             }
-            due
-        };
-        for id in due {
-            if let Err(error) = claim_all(&hub, id, &mut running, &stop).await {
-                tracing::warn!(%error, workspace = %id, "claim jobs");
-                hub.wake(id, Timestamp::now().plus_secs(1));
+            match claim_one(&hub, id).await {
+                Ok(Some((ctx, job))) => {
+                    let (number, stop) = places.take(id, Instant::now());
+                    let task = running.spawn(async move { run_claimed(&ctx, job, &stop).await });
+                    numbers.insert(task.id(), number);
+                    waiting.push_back(id);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%error, workspace = %id, "claim jobs");
+                    hub.wake(id, Timestamp::now().plus_secs(1));
+                }
             }
         }
         let pause = hub.awake.lock().values().min().map_or(1_000, |at| at.ms_since(now));
@@ -97,6 +109,7 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
             _ = stop.changed() => {}
         }
     }
+    places.stop_all();
     while running.join_next().await.is_some() {}
 }
 
@@ -113,38 +126,63 @@ pub async fn plan(ctx: &Ctx) -> Result<Option<Timestamp>> {
     }
 }
 
-/// Starts every job that is due in a workspace, as far as there is room.
-async fn claim_all(
-    hub: &Arc<Hub>,
-    id: WorkspaceId,
-    running: &mut JoinSet<()>,
-    stop: &watch::Receiver<bool>,
-) -> Result<()> {
+/// Every workspace is looked at now and then, for work that other processes left there.
+async fn look_everywhere(hub: &Hub, now: Timestamp) {
+    match hub.store.system.workspaces().await {
+        Ok(rows) => {
+            let mut awake = hub.awake.lock();
+            for row in rows {
+                // Also where the next work that is known of lies far ahead.
+                let due = awake.entry(row.id).or_insert(now);
+                *due = (*due).min(now);
+            }
+        }
+        Err(error) => tracing::warn!(%error, "list workspaces"),
+    }
+}
+
+/// The workspaces that said they have work by now, those that waited longest first.
+fn due_workspaces(hub: &Hub, now: Timestamp) -> VecDeque<WorkspaceId> {
+    let mut awake = hub.awake.lock();
+    let mut due: Vec<(Timestamp, WorkspaceId)> =
+        awake.iter().filter(|(_, at)| **at <= now).map(|(id, at)| (*at, *id)).collect();
+    due.sort();
+    due.into_iter()
+        .map(|(_, id)| {
+            awake.remove(&id);
+            id
+        })
+        .collect()
+}
+
+/// Makes the jobs that a workspace wants by itself, and says when it next wants one.
+async fn look_at(hub: &Arc<Hub>, id: WorkspaceId) -> Result<()> {
     let ctx = hub.ctx(id).await?;
     if let Some(at) = plan(&ctx).await? {
         // As long from now as by the hub's own clock.
         hub.wake(id, Timestamp::now().plus_ms(at.ms_since(ctx.now()) + 1));
     }
-    loop {
-        if running.len() >= AT_ONCE {
-            hub.wake(id, Timestamp::now().plus_ms(50));
-            return Ok(());
+    Ok(())
+}
+
+/// Claims a job that is due in a workspace, if any; else says when to look again.
+async fn claim_one(hub: &Arc<Hub>, id: WorkspaceId) -> Result<Option<(Ctx, Job)>> {
+    let ctx = hub.ctx(id).await?;
+    // Looked for before it is claimed, because a look costs the writer nothing.
+    match ctx.workspace.next_due_job().await? {
+        Some(at) if at <= Timestamp::now() => {}
+        Some(at) => {
+            hub.wake(id, at);
+            return Ok(None);
         }
-        // Looked for before it is claimed, because a look costs the writer nothing.
-        match ctx.workspace.next_due_job().await? {
-            Some(at) if at <= Timestamp::now() => {}
-            Some(at) => {
-                hub.wake(id, at);
-                return Ok(());
-            }
-            None => return Ok(()),
-        }
-        let Some(job) = ctx.workspace.claim_job(hub.node).await? else {
+        None => return Ok(None),
+    }
+    match ctx.workspace.claim_job(hub.node).await? {
+        Some(job) => Ok(Some((ctx, job))),
+        None => {
             hub.wake(id, Timestamp::now().plus_ms(20));
-            return Ok(());
-        };
-        let (ctx, stop) = (ctx.clone(), stop.clone());
-        running.spawn(async move { run_claimed(&ctx, job, &stop).await });
+            Ok(None)
+        }
     }
 }
 

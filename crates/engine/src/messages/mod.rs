@@ -26,7 +26,8 @@ use crate::links::{Link, LinkKeys, Purpose};
 pub struct Maker {
     compiled: Compiled,
     keys: LinkKeys,
-    public_url: String,
+    /// Where its links point to: the hub, or the sender's own address of it.
+    tracking_url: String,
     workspace: u32,
     campaign: u32,
     /// Numbers of the addresses that stand in the template.
@@ -51,12 +52,13 @@ impl Maker {
         compiled: Compiled,
         campaign: &Campaign,
         links: Vec<(i32, String)>,
+        tracking_url: String,
     ) -> Maker {
         let number = |number: i32| u32::try_from(number).unwrap_or_default();
         Maker {
             compiled,
             keys: ctx.hub.link_keys(),
-            public_url: ctx.hub.settings.public_url.clone(),
+            tracking_url,
             workspace: number(ctx.workspace.row.number),
             campaign: number(campaign.number),
             links: links.into_iter().map(|(at, url)| (url, number(at))).collect(),
@@ -78,7 +80,7 @@ impl Maker {
 
     fn url(&self, path: &str, customer: CustomerId, purpose: Purpose) -> String {
         let token = self.keys.token(&self.link(customer, purpose));
-        format!("{}/t/{path}/{token}", self.public_url)
+        format!("{}/t/{path}/{token}", self.tracking_url)
     }
 
     /// Renders for a customer, makes the links ours and adds the pixel that tells of an opening.
@@ -100,7 +102,7 @@ impl Maker {
         let language = data::language(customer);
         let data = Data { variables: &variables, dollar, language, now: &self.now };
         let mut parts = self.compiled.render(&data)?;
-        let own = format!("{}/t/", self.public_url);
+        let own = format!("{}/t/", self.tracking_url);
         parts.html = rewrite::rewrite(&parts.html, |url| {
             if url.starts_with(&own) {
                 return None;

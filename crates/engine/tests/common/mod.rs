@@ -33,13 +33,22 @@ pub struct Sending {
 
 impl Sending {
     pub async fn on(engine: Engine, script: Script) -> Sending {
+        Sending::with(engine, script, |_| {}).await
+    }
+
+    /// With settings that a test changes first.
+    pub async fn with(
+        engine: Engine,
+        script: Script,
+        change: impl FnOnce(&mut Settings),
+    ) -> Sending {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let home = home(engine, folder.path()).await;
         let store = Arc::new(Store::open(&home).await.expect("open the store"));
         let workspace = store.create_workspace("Test", "UTC", false).await.expect("a workspace");
         let sink = MailSink::start(script).await;
         let clock = Clock::fixed(Timestamp::now());
-        let settings = Settings {
+        let mut settings = Settings {
             data_dir: folder.path().to_owned(),
             public_url: "http://127.0.0.1:9".to_owned(),
             smtp_url: Some(sink.url()),
@@ -47,6 +56,7 @@ impl Sending {
             master_key: [7; 32],
             demo: false,
         };
+        change(&mut settings);
         let hub = Hub::new(store, settings, clock.clone());
         let ctx = hub.ctx(workspace.row.id).await.expect("a context");
         let (stop, stopped) = watch::channel(false);
@@ -71,6 +81,13 @@ impl Sending {
             })
             .collect();
         changes::apply(&self.ctx, changes).await.expect("customers");
+    }
+
+    /// One customer with this address.
+    pub async fn customer(&self, email: &str) {
+        let customer =
+            UpsertCustomer { email: Some(email.to_owned()), ..UpsertCustomer::default() };
+        changes::apply(&self.ctx, vec![Change::UpsertCustomer(customer)]).await.expect("customer");
     }
 
     /// Takes a customer's row away, as somebody with an SQL tool may.

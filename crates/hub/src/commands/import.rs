@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use futures::TryStreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use tidings_domain::{ImportId, Timestamp};
+use tidings_engine::audit;
 use tidings_engine::imports::{self, Import, ImportMode, Mapping, Upload};
 use tidings_engine::{Ctx, Error};
 use tidings_store::imports::ImportState;
@@ -54,7 +55,8 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
     };
     let hub = serve::open(&config).await?;
     let ctx = hub.ctx_by_slug(&arguments.workspace).await?;
-    let import = draft(&ctx, &arguments, given).await?;
+    let act = audit::act_by_command(&ctx, "imports.create");
+    let import = act.run(draft(&ctx, &arguments, given)).await?;
     let id = import.row.id;
     imports::start(&ctx, id).await.map_err(explained)?;
     let (stop_it, stop) = watch::channel(false);

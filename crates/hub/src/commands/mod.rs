@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
+mod audit;
 mod backup;
 mod csv;
 mod customer;
 mod definitions;
 mod demo;
+mod dkim;
 mod import;
 mod migrate;
 mod openapi;
@@ -43,8 +45,12 @@ enum Command {
     Workspace(workspace::Arguments),
     /// Make API tokens
     Token(token::Arguments),
-    /// Make users of the console
+    /// Make users of the console, and help those who lost their second factor
     User(user::Arguments),
+    /// See whether the log of who did what is as it was written
+    Audit(audit::Arguments),
+    /// Make the keys that sign mail, and show their DNS records
+    Dkim(dkim::Arguments),
     /// Import a file of customers or records
     Import(import::Arguments),
     /// Export or erase everything on one person
@@ -80,6 +86,8 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Workspace(arguments) => workspace::run(config()?, arguments).await,
         Command::Token(arguments) => token::run(config()?, arguments).await,
         Command::User(arguments) => user::run(config()?, arguments).await,
+        Command::Audit(arguments) => audit::run(config()?, arguments).await,
+        Command::Dkim(arguments) => dkim::run(config()?, arguments).await,
         Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Customer(arguments) => customer::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,

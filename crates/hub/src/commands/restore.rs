@@ -13,11 +13,14 @@ use crate::config::Config;
 pub struct Arguments {
     /// The archive
     source: Option<PathBuf>,
+    /// Put the one workspace of the archive beside those that are here; its campaigns are then paused
+    #[arg(long)]
+    beside: bool,
     /// Lay the big tables out in partitions (PostgreSQL only)
     #[arg(long)]
     partitioned: bool,
     /// Let a restored hub send again
-    #[arg(long, conflicts_with_all = ["source", "partitioned"])]
+    #[arg(long, conflicts_with_all = ["source", "partitioned", "beside"])]
     resume_sending: bool,
 }
 
@@ -33,6 +36,13 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
         files: Some(config.data_dir.join("blobs")),
         partitioned: arguments.partitioned.then_some(true),
     };
+    if arguments.beside {
+        let done = archive::restore_beside(&config.home(), &source, how, super::backup::progress)
+            .await
+            .with_context(|| format!("restore {}", source.display()))?;
+        println!("{} rows of {} tables; its campaigns are paused", done.rows, done.tables);
+        return Ok(ExitCode::SUCCESS);
+    }
     let done = archive::restore(&config.home(), &source, how, super::backup::progress)
         .await
         .with_context(|| format!("restore {}", source.display()))?;

@@ -44,6 +44,9 @@ pub struct Header {
     /// `sqlite` or `postgres`.
     pub engine: String,
     pub program: String,
+    /// The number of the one workspace that it holds; without it, it holds the whole hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

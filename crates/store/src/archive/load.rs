@@ -26,17 +26,7 @@ pub async fn load(
     mut report: impl FnMut(u64),
 ) -> Result<Sums> {
     let name = &table.name;
-    let here = columns(tx, name).await?;
-    if here.is_empty() {
-        return Err(Error::Invalid(format!("the archive has the unknown table {name}")));
-    }
-    let mut into: Vec<Stored> = Vec::with_capacity(table.columns.len());
-    for (column, kind) in &table.columns {
-        let known = here.iter().find(|one| one.name == *column && one.kind == *kind);
-        let known =
-            known.ok_or_else(|| Error::Invalid(format!("{name} has no column {column} here")))?;
-        into.push(known.clone());
-    }
+    let into = known_columns(tx, table).await?;
     let mut rows = Rows { reader, columns: &into, extra: extra.as_ref().map(|(_, value)| value) };
     let mut names: Vec<String> = into.iter().map(|one| quoted(&one.name)).collect();
     names.extend(extra.as_ref().map(|(column, _)| quoted(column)));
@@ -56,6 +46,38 @@ pub async fn load(
         Error::Conflict(text) => Error::Conflict(format!("load {name}: {text}")),
         other => other,
     })
+}
+
+/// The rows that follow a small table's mark, with the names of their columns.
+pub async fn collect(
+    tx: &mut Tx,
+    reader: &mut Reader,
+    table: &Table,
+) -> Result<(Vec<String>, Vec<Vec<Param>>)> {
+    let into = known_columns(tx, table).await?;
+    let mut rows = Rows { reader, columns: &into, extra: None };
+    let mut all = Vec::new();
+    while let Next::Row(row) = rows.next()? {
+        all.push(row);
+    }
+    Ok((into.into_iter().map(|column| column.name).collect(), all))
+}
+
+/// The columns here that a table of the archive goes into.
+async fn known_columns(tx: &mut Tx, table: &Table) -> Result<Vec<Stored>> {
+    let name = &table.name;
+    let here = columns(tx, name).await?;
+    if here.is_empty() {
+        return Err(Error::Invalid(format!("the archive has the unknown table {name}")));
+    }
+    let mut into: Vec<Stored> = Vec::with_capacity(table.columns.len());
+    for (column, kind) in &table.columns {
+        let known = here.iter().find(|one| one.name == *column && one.kind == *kind);
+        let known =
+            known.ok_or_else(|| Error::Invalid(format!("{name} has no column {column} here")))?;
+        into.push(known.clone());
+    }
+    Ok(into)
 }
 
 /// The rows of one table as they come out of the archive.

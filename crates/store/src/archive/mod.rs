@@ -27,6 +27,7 @@
 //! Sessions and nodes stay behind: nobody is signed in to a restored hub, and none of its nodes run.
 
 mod backup;
+mod beside;
 mod format;
 mod load;
 mod restore;
@@ -35,7 +36,8 @@ mod snapshot;
 mod sums;
 pub(crate) mod tables;
 
-pub use backup::{backup, checksums};
+pub use backup::{backup, backup_workspace, checksums};
+pub use beside::restore_beside;
 pub(crate) use restore::refuse_unfinished;
 pub use restore::{Restoring, restore};
 pub(crate) use settle::SQL;

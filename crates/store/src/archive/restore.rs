@@ -88,14 +88,7 @@ async fn run(
 ) -> Result<Summary> {
     Reader::check(source)?;
     let (mut reader, header) = Reader::open(source)?;
-    let place = match home {
-        Home::Folder(folder) => {
-            std::fs::create_dir_all(folder.join("workspaces"))?;
-            Place::Folder(folder.clone())
-        }
-        Home::Server { url, .. } => Place::Server(postgres::pool(url, 2)?),
-    };
-    let mut target = Target { place, at: Timestamp::now(), header, workspaces: Vec::new() };
+    let mut target = Target::open(home, header)?;
     target.refuse_filled().await?;
     let mut summary = Summary::default();
     let mut sums: Vec<(Named, Table, Sums)> = Vec::new();
@@ -131,12 +124,12 @@ async fn run(
     Ok(summary)
 }
 
-fn misplaced() -> Error {
+pub(super) fn misplaced() -> Error {
     Error::Corrupt("the archive is damaged: a part stands in the wrong place".to_owned())
 }
 
 /// The home that is being filled.
-struct Target {
+pub(super) struct Target {
     place: Place,
     at: Timestamp,
     header: Header,
@@ -144,8 +137,40 @@ struct Target {
 }
 
 impl Target {
+    pub(super) fn open(home: &Home, header: Header) -> Result<Target> {
+        let place = match home {
+            Home::Folder(folder) => {
+                std::fs::create_dir_all(folder.join("workspaces"))?;
+                Place::Folder(folder.clone())
+            }
+            Home::Server { url, .. } => Place::Server(postgres::pool(url, 3)?),
+        };
+        Ok(Target { place, at: Timestamp::now(), header, workspaces: Vec::new() })
+    }
+
+    /// Refuses a place where a workspace's restore broke off before.
+    pub(super) async fn refuse_half(&self, number: i32) -> Result<()> {
+        let (file, schema) = database_place(Some(number));
+        let there = match &self.place {
+            Place::Folder(folder) => folder.join(&file).exists(),
+            Place::Server(_) => {
+                let bare = schema.trim_end_matches('.').trim_matches('"').to_owned();
+                let mut tx = self.connect(&Named::SYSTEM).await?;
+                let text = "select 1 from pg_namespace where nspname = ?1::text";
+                !tx.query_text(text, crate::params![bare]).await?.is_empty()
+            }
+        };
+        match there {
+            true => Err(Error::Conflict(format!(
+                "a restore of this workspace did not finish; remove {file} in the data folder, or \
+                 the schema tidings_w{number} on the server, and restore again"
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// A connection to one database of the home.
-    async fn connect(&self, named: &Named) -> Result<Tx> {
+    pub(super) async fn connect(&self, named: &Named) -> Result<Tx> {
         let (file, schema) = database_place(named.number);
         match &self.place {
             Place::Folder(folder) => {
@@ -192,7 +217,11 @@ impl Target {
     }
 
     /// Makes a database with the tables that the archive's program knew.
-    async fn begin(&mut self, database: &Database, how: &Restoring) -> Result<(Named, Tx)> {
+    pub(super) async fn begin(
+        &mut self,
+        database: &Database,
+        how: &Restoring,
+    ) -> Result<(Named, Tx)> {
         let number = match database.name.strip_prefix('w') {
             Some(number) => Some(number.parse().map_err(|_| misplaced())?),
             None => None,
@@ -217,7 +246,7 @@ impl Target {
         Ok((named, tx))
     }
 
-    async fn table(
+    pub(super) async fn table(
         &self,
         named: &Named,
         tx: &mut Tx,
@@ -239,7 +268,7 @@ impl Target {
     }
 
     /// Everything of a database has been loaded; on SQLite it goes to the disk here.
-    async fn close(&self, named: &Named, mut tx: Tx) -> Result<()> {
+    pub(super) async fn close(&self, named: &Named, mut tx: Tx) -> Result<()> {
         match &self.place {
             Place::Folder(folder) => {
                 tx.query_text("pragma wal_checkpoint(truncate)", &[]).await?;
@@ -252,7 +281,7 @@ impl Target {
     }
 
     /// Reads everything back and compares it with the archive.
-    async fn compare(
+    pub(super) async fn compare(
         &self,
         wanted: &[(Named, Table, Sums)],
         report: &mut impl FnMut(&Progress),
@@ -267,7 +296,7 @@ impl Target {
             let columns = super::tables::columns(snapshot.tx()?, &table.name).await?;
             let database = named.name();
             let tell = |rows| report(&progress("comparing", &database, &table.name, rows));
-            let found = snapshot.lines(&table.name, &columns, tell, |_| Ok(())).await?;
+            let found = snapshot.lines(&table.name, &columns, "", tell, |_| Ok(())).await?;
             if found != *sums {
                 return Err(Error::Corrupt(format!(
                     "the table {} of {database} is not what the archive holds",
@@ -278,8 +307,8 @@ impl Target {
         Ok(())
     }
 
-    /// Lets go of what was held, pauses sending, and takes the mark of the restore away.
-    async fn settle(&self) -> Result<()> {
+    /// Lets go of what was held in each workspace, and pauses its campaigns if told.
+    pub(super) async fn settle_workspaces(&self, pause: bool) -> Result<()> {
         let engine = match self.place {
             Place::Folder(_) => "sqlite",
             Place::Server(_) => "postgres",
@@ -291,9 +320,18 @@ impl Target {
             if self.header.engine != engine {
                 settle::recount(&mut tx, self.at).await?;
             }
+            if pause {
+                settle::pause(&mut tx).await?;
+            }
             tx.script("commit").await?;
             self.close(named, tx).await?;
         }
+        Ok(())
+    }
+
+    /// Lets go of what was held, pauses sending, and takes the mark of the restore away.
+    async fn settle(&self) -> Result<()> {
+        self.settle_workspaces(false).await?;
         let mut tx = self.connect(&Named::SYSTEM).await?;
         tx.script("begin").await?;
         tx.execute(&crate::system::PUT_SETTING, crate::params!["sending_paused", "true"]).await?;
@@ -326,7 +364,7 @@ fn migrations(known: &'static [Migration], database: &Database) -> Result<&'stat
 }
 
 /// Writes one file of the archive into the data folder; false where files are not wanted.
-fn restore_file(reader: &mut Reader, path: &str, how: &Restoring) -> Result<bool> {
+pub(super) fn restore_file(reader: &mut Reader, path: &str, how: &Restoring) -> Result<bool> {
     let inside = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if path.is_empty() || !inside {
         return Err(Error::Corrupt(format!("the archive has a file outside its folder: {path}")));
@@ -383,6 +421,7 @@ mod tests {
             made_at: 0,
             engine: "sqlite".into(),
             program: String::new(),
+            workspace: None,
         };
         for (at, (path, fits)) in
             [("imports/1", true), ("../1", false), ("/tmp/1", false), ("", false), ("./1", false)]

@@ -36,12 +36,29 @@ static DROP_SHARD_JOBS: Sql = Sql::reference(
 static RESTART_SLICES: Sql =
     Sql::reference("restart_segment_slices", "update {s}segments set next_slice = 0");
 
-pub(crate) static SQL: &[&Sql] =
-    &[&RELEASE_ALL, &ALL_SHARDS, &DROP_SHARDS, &PUT_SHARD, &DROP_SHARD_JOBS, &RESTART_SLICES];
+static PAUSE_ALL: Sql = Sql::reference(
+    "pause_restored_campaigns",
+    "update {s}campaigns set paused_from = state, state = 4 where state in (1, 2, 3)",
+);
+
+pub(crate) static SQL: &[&Sql] = &[
+    &PAUSE_ALL,
+    &RELEASE_ALL,
+    &ALL_SHARDS,
+    &DROP_SHARDS,
+    &PUT_SHARD,
+    &DROP_SHARD_JOBS,
+    &RESTART_SLICES,
+];
 
 /// Makes jobs that were running due.
 pub async fn release(tx: &mut Tx, at: Timestamp) -> Result<()> {
     tx.execute(&RELEASE_ALL, crate::params![at]).await.map(|_| ())
+}
+
+/// Pauses every campaign that would send.
+pub async fn pause(tx: &mut Tx) -> Result<()> {
+    tx.execute(&PAUSE_ALL, &[]).await.map(|_| ())
 }
 
 /// Counts slices and shards in this engine's terms: ranges of buckets on PostgreSQL, of system ids

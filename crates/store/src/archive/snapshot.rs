@@ -1,6 +1,8 @@
 //! One consistent look at the whole hub while it runs: a read transaction per SQLite file, one
 //! repeatable-read transaction on PostgreSQL. Writers go on beside it.
 
+use std::collections::HashSet;
+
 use deadpool_postgres::Object;
 
 use super::sums::Sums;
@@ -99,6 +101,15 @@ impl Snapshot {
             .collect()
     }
 
+    /// The ids of what has files in the data folder, while it stands at a workspace.
+    pub async fn with_files(&mut self) -> Result<HashSet<String>> {
+        let mut ids = HashSet::new();
+        for row in self.tx()?.query_text("select id from {s}imports", &[]).await? {
+            ids.insert(row.uuid(0)?.to_string());
+        }
+        Ok(ids)
+    }
+
     /// The last migration that ran in this database.
     pub async fn migration(&mut self) -> Result<i64> {
         let text = "select max(number) from {s}migrations";
@@ -117,18 +128,20 @@ impl Snapshot {
         Ok(found)
     }
 
-    /// Hands over every row of a table as its line, and gives the table's sums.
+    /// Hands over every row of a table as its line, and gives the table's sums. `wanted` narrows
+    /// them: a condition with its `where`, or nothing.
     pub async fn lines(
         &mut self,
         table: &str,
         columns: &[Stored],
+        wanted: &str,
         mut report: impl FnMut(u64),
         mut take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<Sums> {
         let bucket = bucket_column(&heading(table, columns).columns);
         let mut sums = Sums::default();
         let mut line = Vec::with_capacity(512);
-        let text = select(table, columns);
+        let text = select(table, columns, wanted);
         self.tx()?
             .each(&text, |row| {
                 let number = match bucket.and_then(|at| row.0.get(at)) {

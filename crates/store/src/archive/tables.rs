@@ -111,10 +111,25 @@ pub fn bucket_column(columns: &[(String, Kind)]) -> Option<usize> {
     at("ibucket").or_else(|| at("bucket"))
 }
 
-/// `select` of every row, in the engine's own order.
-pub fn select(table: &str, columns: &[Stored]) -> String {
+/// `select` of every row that is wanted, in the engine's own order.
+pub fn select(table: &str, columns: &[Stored], wanted: &str) -> String {
     let names: Vec<String> = columns.iter().map(|one| quoted(&one.name)).collect();
-    format!("select {} from {{s}}{}", names.join(", "), quoted(table))
+    format!("select {} from {{s}}{}{wanted}", names.join(", "), quoted(table))
+}
+
+/// Which rows of a table of the system database belong to one workspace. A table that says nothing
+/// of workspaces holds what is the hub's own.
+pub fn of_workspace(table: &str, columns: &[Stored], number: i32) -> String {
+    let id = format!("(select id from {{s}}workspaces where number = {number})");
+    let people = format!("(select user_id from {{s}}roles where workspace_id = {id})");
+    let has = |name: &str| columns.iter().any(|column| column.name == name);
+    match table {
+        "workspaces" => format!(" where number = {number}"),
+        "users" => format!(" where id in {people}"),
+        _ if has("workspace_id") => format!(" where workspace_id = {id}"),
+        _ if has("user_id") => format!(" where user_id in {people}"),
+        _ => " where 1 = 0".to_owned(),
+    }
 }
 
 /// Writes a row's line into a buffer.

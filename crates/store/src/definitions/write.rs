@@ -38,7 +38,7 @@ impl Workspace {
     ) -> Result<bool> {
         let workspace = self.row.id;
         let done = self
-            .write(Priority::Interactive, move |tx| {
+            .write_kept(Priority::Interactive, move |tx| {
                 Box::pin(async move {
                     keep_others_out(tx).await?;
                     if read::all(tx, workspace).await?.0 != *planned_for {

@@ -6,6 +6,7 @@ mod changes;
 mod consents;
 mod content;
 mod deliveries;
+mod email;
 mod groups;
 mod home;
 mod idempotency;

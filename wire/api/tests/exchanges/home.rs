@@ -91,6 +91,11 @@ impl TestApi {
 
     /// A person of the first workspace; the password is `correct horse`.
     pub async fn user(&self, mail: &str, role: Role) {
+        self.user_named(mail, role.name()).await;
+    }
+
+    /// The same with the name of a role, which may be one of the workspace's own.
+    pub async fn user_named(&self, mail: &str, role: &str) {
         let password = Some("correct horse".to_owned());
         accounts::create_user(&self.ctx, mail, role, password).await.expect("a user");
     }

@@ -37,10 +37,12 @@ exchanges!(
     consent,
     customers,
     definitions,
+    email,
     idempotency,
     imports,
     many,
     marks,
+    people,
     schema,
     segments,
 );
@@ -60,7 +62,7 @@ fn every_file_of_exchanges_is_played() {
         let name = entry.expect("an entry").file_name().into_string().expect("a name");
         let name = name.trim_end_matches(".txt");
         assert!(
-            source.contains(&format!("{name},")) || source.contains(&format!("{name})")),
+            source.contains(&format!("{name},")) || source.contains(&format!("{name}\n")),
             "{name}"
         );
     }

@@ -1,18 +1,84 @@
-//! Every route against every scope, and against another workspace: made from the OpenAPI document,
-//! so that a new route is tested by being there.
+//! Every route against every scope, every role, every role of a workspace's own, strangers, and
+//! another workspace: made from the OpenAPI document, so that a new route is tested by being there,
+//! and one without a rule fails.
 
 use axum::body::Body;
 use axum::http::Request;
-use serde_json::Value;
-use tidings_engine::accounts::Scope;
+use axum::http::request::Builder;
+use serde_json::{Value, json};
+use tidings_engine::accounts::{self, Role, Scope};
 
-use crate::home::{Engine, TestApi};
+use crate::home::{Answer, Engine, TestApi};
+
+/// An id that nothing has.
+const NOTHING: &str = "00000000-0000-7000-8000-000000000001";
+
+/// What the document says that a route needs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rule {
+    /// Anybody may call it.
+    Open,
+    /// Somebody who is signed in, whatever they may do.
+    Person,
+    /// A scope of a token, or a role of a person.
+    Workspace(Scope, Role),
+}
 
 struct Route {
     method: String,
-    path: String,
-    /// The scope that the document says it needs.
-    scope: Scope,
+    /// As the document has it, such as `/v1/groups/{id}`.
+    template: String,
+    rule: Rule,
+    /// Whether it is refused without more than its path: a body, or a part of the query.
+    needs_more: bool,
+}
+
+impl Route {
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.template)
+    }
+
+    fn is_read(&self) -> bool {
+        self.method == "GET"
+    }
+
+    /// The path with something in each of its variable parts.
+    fn path(&self, fill: impl Fn(&str) -> String) -> String {
+        let parts = self.template.split('/').map(|part| match part.strip_prefix('{') {
+            Some(name) => fill(name.trim_end_matches('}')),
+            None => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    fn nowhere(&self) -> String {
+        self.path(|_| NOTHING.to_owned())
+    }
+}
+
+/// The rule of an operation, or why it has none.
+fn rule(operation: &Value) -> Result<Rule, String> {
+    let said = operation["security"].as_array().ok_or("says nothing of who may call it")?;
+    let of = |scheme: &str| said.iter().find_map(|one| one.get(scheme)?.as_array());
+    let first =
+        |list: &[Value]| list.first().and_then(Value::as_str).unwrap_or_default().to_owned();
+    match (of("token"), of("session")) {
+        (None, None) if said.iter().all(|one| one == &json!({})) => Ok(Rule::Open),
+        (None, Some(role)) if role.is_empty() => Ok(Rule::Person),
+        (Some(scope), Some(role)) => {
+            let (scope, role) = (first(scope), first(role));
+            let known = Scope::parse(&scope).ok_or(format!("needs the unknown scope {scope}"))?;
+            let role = Role::parse(&role).ok_or(format!("needs the unknown role {role}"))?;
+            Ok(Rule::Workspace(known, role))
+        }
+        _ => Err(format!("names no scope for tokens or no role for people: {said:?}")),
+    }
+}
+
+fn needs_more(operation: &Value) -> bool {
+    let parameters = operation["parameters"].as_array().map_or(&[][..], Vec::as_slice);
+    let asks = |one: &Value| one["in"] == "query" && one["required"] == true;
+    operation.get("requestBody").is_some() || parameters.iter().any(asks)
 }
 
 fn routes() -> Vec<Route> {
@@ -20,61 +86,324 @@ fn routes() -> Vec<Route> {
     let mut routes = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            let Some(scopes) = operation["security"][0]["token"].as_array() else {
-                assert!(path.ends_with("/session"), "{method} {path} names no scope");
-                continue;
-            };
-            let scope = scopes[0].as_str().and_then(Scope::parse);
+            let rule = rule(operation).unwrap_or_else(|fault| panic!("{method} {path} {fault}"));
+            let is_session = path == "/v1/session" || path.starts_with("/v1/session/");
+            let in_workspace = matches!(rule, Rule::Workspace(..));
+            assert_ne!(in_workspace, is_session, "{method} {path} is open to all");
+            let described = operation["parameters"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(|parameter| parameter["in"] == "path").count());
+            assert_eq!(path.matches('{').count(), described, "{path} has an undescribed part");
             routes.push(Route {
                 method: method.to_uppercase(),
-                path: with_ids(path, operation),
-                scope: scope.unwrap_or_else(|| panic!("{method} {path}: unknown scope")),
+                template: path.clone(),
+                rule,
+                needs_more: needs_more(operation),
             });
         }
     }
+    assert!(routes.len() > 60, "only {} routes", routes.len());
     routes
 }
 
-/// A path with something in each of its variable parts.
-fn with_ids(path: &str, operation: &Value) -> String {
-    let mut path = path.to_owned();
-    for parameter in operation["parameters"].as_array().into_iter().flatten() {
-        if parameter["in"] == "path" {
-            let name = format!("{{{}}}", parameter["name"].as_str().unwrap());
-            path = path.replace(&name, "00000000-0000-7000-8000-000000000001");
+#[test]
+fn a_route_without_a_rule_is_noticed() {
+    for (operation, expected) in [
+        (json!({}), Err("says nothing")),
+        (json!({"security": [{"token": ["segments"]}]}), Err("names no scope")),
+        (json!({"security": [{"session": ["viewer"]}]}), Err("names no scope")),
+        (json!({"security": [{"token": ["all"]}, {"session": ["admin"]}]}), Err("unknown scope")),
+        (json!({"security": [{"token": ["admin"]}, {"session": ["root"]}]}), Err("unknown role")),
+        (json!({"security": [{}]}), Ok(Rule::Open)),
+        (json!({"security": [{"session": []}]}), Ok(Rule::Person)),
+        (
+            json!({"security": [{"token": ["audit"]}, {"session": ["admin"]}]}),
+            Ok(Rule::Workspace(Scope::Audit, Role::Admin)),
+        ),
+    ] {
+        match (rule(&operation), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+            (Err(fault), Err(expected)) => assert!(fault.contains(expected), "{fault}"),
+            (found, _) => panic!("{operation}: {found:?}"),
         }
     }
-    assert!(!path.contains('{'), "{path} has a part that is not described");
-    path
 }
 
-async fn status(api: &TestApi, route: &Route, token: Option<&str>) -> u16 {
-    let mut request = Request::builder().method(route.method.as_str()).uri(&route.path);
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
+fn request(route: &Route, path: &str) -> Builder {
+    Request::builder()
+        .method(route.method.as_str())
+        .uri(path)
+        .header("host", "hub.example")
+        .header("content-type", "application/json")
+}
+
+fn by_token(route: &Route, path: &str, token: &str) -> Builder {
+    request(route, path).header("authorization", format!("Bearer {token}"))
+}
+
+async fn status(api: &TestApi, request: Builder) -> u16 {
     api.send(request.body(Body::empty()).unwrap()).await.status.as_u16()
 }
 
+/// A signed-in browser.
+struct Browser {
+    cookie: String,
+    csrf: String,
+}
+
+impl Browser {
+    /// Somebody with a role in the first workspace.
+    async fn with_role(api: &TestApi, role: &str) -> Browser {
+        let mail = format!("{}@example.com", role.replace([' ', ':'], "-"));
+        api.user_named(&mail, role).await;
+        Browser::of(api, &mail).await
+    }
+
+    async fn of(api: &TestApi, mail: &str) -> Browser {
+        let hub = &api.ctx.hub;
+        let user = hub.store.system.user_by_mail(mail).await.unwrap().unwrap();
+        let session = accounts::create_session(hub, &user).await.unwrap();
+        let cookie = format!("tidings_session={}", session.secret.unwrap());
+        Browser { cookie, csrf: session.csrf }
+    }
+
+    fn request(&self, route: &Route, path: &str, workspace: &str) -> Builder {
+        request(route, path)
+            .header("cookie", &self.cookie)
+            .header("tidings-csrf", &self.csrf)
+            .header("tidings-workspace", workspace)
+    }
+}
+
+/// Whether an answer is the one that the rights lead to: refused by them, or past them.
+fn check(named: &str, status: u16, allowed: bool) {
+    assert_eq!(status == 403, !allowed, "{named}: {status}");
+    assert!(status < 500 && status != 401, "{named}: {status}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn each_route_needs_a_token_with_its_own_scope() {
+async fn every_route_asks_tokens_for_its_scope() {
     let api = TestApi::on(Engine::Sqlite).await;
-    let routes = routes();
-    assert!(routes.len() > 50, "only {} routes", routes.len());
     for scope in Scope::ALL {
         let token = api.token_for(&[*scope]).await;
-        for route in &routes {
-            let status = status(&api, route, Some(&token)).await;
-            let allowed = *scope == Scope::Admin || *scope == route.scope;
-            let named = format!("{} {} with {}", route.method, route.path, scope.name());
-            assert_eq!(status == 403, !allowed, "{named}: {status}");
-            assert!(status < 500 && status != 401, "{named}: {status}");
+        for route in routes() {
+            let named = format!("{} with {}", route.name(), scope.name());
+            let found = status(&api, by_token(&route, &route.nowhere(), &token)).await;
+            match route.rule {
+                Rule::Open => {}
+                // A token is nobody who could be signed in.
+                Rule::Person => assert_eq!(found, 401, "{named}"),
+                Rule::Workspace(needed, _) => check(&named, found, scope.includes(needed)),
+            }
         }
     }
-    for route in &routes {
-        for token in [None, Some("tdg_wrong"), Some(&*format!("tdg_{}", "x".repeat(40)))] {
-            assert_eq!(status(&api, route, token).await, 401, "{} {}", route.method, route.path);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_asks_people_for_their_role() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    for role in Role::ALL {
+        let browser = Browser::with_role(&api, role.name()).await;
+        for route in routes() {
+            let Rule::Workspace(_, needed) = route.rule else { continue };
+            let named = format!("{} as {}", route.name(), role.name());
+            let found = browser.request(&route, &route.nowhere(), "test");
+            check(&named, status(&api, found).await, *role >= needed);
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_asks_own_roles_for_their_scopes() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    // Somebody has to stay admin while the others are tried.
+    api.user("keeper@example.com", Role::Admin).await;
+    for scope in Scope::ALL {
+        let name = format!("only {}", scope.name());
+        accounts::put_role(&api.ctx, &name, &[scope.name().to_owned()]).await.unwrap();
+        let browser = Browser::with_role(&api, &name).await;
+        for route in routes() {
+            let Rule::Workspace(needed, _) = route.rule else { continue };
+            let named = format!("{} as {name}", route.name());
+            let found = browser.request(&route, &route.nowhere(), "test");
+            check(&named, status(&api, found).await, scope.includes(needed));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_turned_away_from_every_route() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    let viewer = Browser::with_role(&api, "viewer").await;
+    let unknown = format!("tdg_{}", "x".repeat(40));
+    for route in routes() {
+        let (name, path) = (route.name(), route.nowhere());
+        if route.rule == Rule::Open {
+            continue;
+        }
+        assert_eq!(status(&api, request(&route, &path)).await, 401, "{name} with nothing");
+        for token in ["", "tdg_wrong", unknown.as_str()] {
+            let found = status(&api, by_token(&route, &path, token)).await;
+            assert_eq!(found, 401, "{name} with the token {token:?}");
+        }
+        let wrong = request(&route, &path).header("cookie", "tidings_session=wrong");
+        let wrong = wrong.header("tidings-workspace", "test");
+        assert_eq!(status(&api, wrong).await, 401, "{name} with a wrong session");
+        if !route.is_read() {
+            let bare = request(&route, &path).header("cookie", &viewer.cookie);
+            let bare = bare.header("tidings-workspace", "test");
+            assert_eq!(status(&api, bare).await, 403, "{name} without the csrf token");
+            let foreign = viewer.request(&route, &path, "test");
+            let foreign = foreign.header("origin", "http://evil.example");
+            assert_eq!(status(&api, foreign).await, 403, "{name} from another site");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_workspace_looks_like_none_on_every_route() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    let other = api.ctx.hub.ctx_by_slug("other").await.unwrap();
+    accounts::create_user(&other, "eve@example.com", "admin", None).await.unwrap();
+    let eve = Browser::of(&api, "eve@example.com").await;
+    for route in routes() {
+        if !matches!(route.rule, Rule::Workspace(..)) {
+            continue;
+        }
+        let path = route.nowhere();
+        let mut answers = Vec::new();
+        for workspace in ["test", "nowhere"] {
+            let request = eve.request(&route, &path, workspace).body(Body::empty()).unwrap();
+            let answer = api.send(request).await;
+            assert_eq!(answer.status, 404, "{} in {workspace}", route.name());
+            answers.push(answer.body);
+        }
+        assert_eq!(answers[0], answers[1], "{}", route.name());
+    }
+}
+
+/// One thing of each kind in the first workspace, by the noun of its path.
+struct Things(Vec<(&'static str, String)>);
+
+impl Things {
+    async fn make(api: &TestApi) -> Things {
+        api.user("ann@example.com", Role::Admin).await;
+        let made = async |path: &str, body: &str| -> Value {
+            let answer = api.call("POST", path, body).await;
+            assert!(answer.status.is_success(), "{path}: {:?}", answer.body);
+            answer.json()
+        };
+        let id = |value: Value| value["id"].as_str().expect("an id").to_owned();
+        let customer = id(made("/v1/customers", r#"{"email":"ann@example.com"}"#).await);
+        let segment = id(made("/v1/segments", r#"{"name":"vips","rule":{"tag":"vip"}}"#).await);
+        let template = id(made(
+            "/v1/templates",
+            r#"{"name":"hello","subject":"Hi","html":"<a href=\"{{unsubscribe_url}}\">x</a>"}"#,
+        )
+        .await);
+        let campaign = json!({
+            "name": "first", "segment_id": segment, "template_id": template,
+            "sender": {"name": "A", "address": "a@example.com"}, "class": "marketing",
+        });
+        let campaign = id(made("/v1/campaigns", &campaign.to_string()).await);
+        let token = id(made("/v1/tokens", r#"{"name":"x","scopes":["imports"]}"#).await);
+        let group = id(made("/v1/groups", r#"{"name":"staff"}"#).await);
+        made("/v1/attributes", r#"{"name":"secret_score","kind":"integer"}"#).await;
+        let upload = Request::builder()
+            .method("POST")
+            .uri("/v1/imports")
+            .header("authorization", format!("Bearer {}", api.token))
+            .header("content-type", "text/csv")
+            .body(Body::from("email\nbob@example.com\n"))
+            .unwrap();
+        let import = id(api.send(upload).await.json());
+        accounts::put_role(&api.ctx, "secret_role", &["imports".to_owned()]).await.unwrap();
+        Things(vec![
+            ("customers", customer),
+            ("segments", segment),
+            ("templates", template),
+            ("campaigns", campaign),
+            ("tokens", token),
+            ("groups", group),
+            ("imports", import),
+            ("attributes", "secret_score".to_owned()),
+            ("roles", "secret_role".to_owned()),
+            ("users", "ann@example.com".to_owned()),
+        ])
+    }
+
+    /// The thing that a route is about, where there is one of its kind.
+    fn of(&self, route: &Route) -> Option<&str> {
+        let noun = route.template.split('/').nth(2)?;
+        let is_about = route.template.split('/').nth(3)?.starts_with('{');
+        let found = self.0.iter().find(|(kind, _)| *kind == noun && is_about);
+        found.map(|(_, id)| id.as_str())
+    }
+}
+
+/// A thing of no workspace that has the same form as this one.
+fn unlike(thing: &str) -> String {
+    match thing {
+        "ann@example.com" => "abc@example.com".to_owned(),
+        name if name.starts_with("secret") => name.replace("secret", "nosuch"),
+        _ => NOTHING.to_owned(),
+    }
+}
+
+/// An answer in which one thing's name and times look like another's.
+fn blurred(answer: &Answer, thing: &str) -> String {
+    let text = String::from_utf8_lossy(&answer.body).replace(thing, "THING");
+    let mut kept = String::new();
+    for part in text.split_inclusive([',', '}']) {
+        if !part.contains("_at\":") {
+            kept.push_str(part);
+        }
+    }
+    format!("{} {kept}", answer.status.as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_things_answer_as_if_they_did_not_exist() {
+    let api = TestApi::on(Engine::Sqlite).await;
+    let things = Things::make(&api).await;
+    let other = api.ctx.hub.ctx_by_slug("other").await.unwrap();
+    let scopes = [Scope::Admin.name().to_owned()];
+    let foreign = accounts::create_token(&other, "x", &scopes).await.unwrap().secret;
+    let routes = routes();
+    let own = async |route: &Route, thing: &str| {
+        let path = route.path(|_| thing.to_owned());
+        let request = by_token(route, &path, &api.token).body(Body::empty()).unwrap();
+        api.send(request).await
+    };
+    let mut before = Vec::new();
+    for route in routes.iter().filter(|route| route.is_read()) {
+        if let Some(thing) = things.of(route) {
+            let answer = own(route, thing).await;
+            assert_ne!(answer.status, 404, "{}: the test's own thing is missing", route.name());
+            before.push((route, thing, answer.body));
+        }
+    }
+    let mut tried = 0;
+    for route in &routes {
+        let Some(thing) = things.of(route) else { continue };
+        let mut answers = Vec::new();
+        for one in [thing.to_owned(), unlike(thing)] {
+            let path = route.path(|_| one.clone());
+            let body = if route.needs_more { "{}" } else { "" };
+            let request = by_token(route, &path, &foreign).body(Body::from(body)).unwrap();
+            let answer = api.send(request).await;
+            if !route.needs_more && route.method != "PUT" {
+                assert_eq!(answer.status, 404, "{} of {one}", route.name());
+            }
+            answers.push(blurred(&answer, &one));
+        }
+        assert_eq!(answers[0], answers[1], "{}", route.name());
+        tried += 1;
+    }
+    assert!(tried > 30, "only {tried} routes are about a thing");
+    for (route, thing, body) in before {
+        let after = own(route, thing).await.body;
+        assert_eq!(body, after, "{} was changed from elsewhere", route.name());
     }
 }
 
@@ -111,26 +440,11 @@ async fn a_revoked_token_is_worth_nothing_at_once() {
     let made = made.json();
     let token = made["token"].as_str().unwrap();
     assert!(token.starts_with("tdg_") && token.len() == 44);
-    let route =
-        Route { method: "GET".into(), path: "/v1/customers".into(), scope: Scope::CustomersRead };
-    assert_eq!(status(&api, &route, Some(token)).await, 200);
+    let list = || {
+        Request::builder().uri("/v1/customers").header("authorization", format!("Bearer {token}"))
+    };
+    assert_eq!(status(&api, list()).await, 200);
     let path = format!("/v1/tokens/{}", made["id"].as_str().unwrap());
     assert_eq!(api.call("DELETE", &path, "").await.status, 204);
-    assert_eq!(status(&api, &route, Some(token)).await, 401);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_workspace_sees_nothing() {
-    let api = TestApi::on(Engine::Sqlite).await;
-    let made = api.call("POST", "/v1/customers", r#"{"email":"ann@example.com"}"#).await.json();
-    let id = made["id"].as_str().unwrap();
-    let other = api.ctx.hub.ctx_by_slug("other").await.unwrap();
-    let scopes = [Scope::Admin.name().to_owned()];
-    let foreign = tidings_engine::accounts::create_token(&other, "x", &scopes).await.unwrap();
-    for path in [format!("/v1/customers/{id}"), "/v1/customers/email:ann@example.com".to_owned()] {
-        let route = Route { method: "GET".into(), path, scope: Scope::CustomersRead };
-        assert_eq!(status(&api, &route, Some(&foreign.secret)).await, 404, "{}", route.path);
-        let own = api.token.clone();
-        assert_eq!(status(&api, &route, Some(&own)).await, 200, "{}", route.path);
-    }
+    assert_eq!(status(&api, list()).await, 401);
 }

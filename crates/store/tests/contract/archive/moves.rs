@@ -1,12 +1,16 @@
 //! Moves between engines, and backups of a hub at work.
 
+use std::io::Read as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 use tidings_domain::change::{Change, CustomerRef, Outcome, RecordEvent, UpsertCustomer};
-use tidings_domain::{EventId, NodeId, Timestamp};
-use tidings_store::archive::{Checksums, Restoring, backup, restore};
+use tidings_domain::{EventId, NodeId, Timestamp, TokenId, UserId};
+use tidings_store::archive::{
+    Checksums, Restoring, backup, backup_workspace, restore, restore_beside,
+};
+use tidings_store::system::{TokenRow, UserRow};
 use tidings_store::{Store, Workspace};
 
 use super::sample::{AT, CUSTOMERS, fill, named};
@@ -14,7 +18,11 @@ use super::{archived, restored, sums};
 use crate::home::{Engine, TestStore};
 use crate::on_every_engine;
 
-on_every_engine!(a_backup_of_a_busy_hub_is_one_moment, what_was_held_is_let_go);
+on_every_engine!(
+    a_backup_of_a_busy_hub_is_one_moment,
+    a_workspace_is_backed_up_alone,
+    what_was_held_is_let_go
+);
 
 /// What two homes hold must be the same in every table.
 fn check_same(found: &Checksums, wanted: &Checksums, step: &str) {
@@ -219,4 +227,107 @@ async fn the_time_of_a_value_survives_to_the_microsecond() {
     let moved = restored(&archived(&test).await, Engine::Sqlite).await;
     let customer = moved.workspace.customer(busy(1)).await.unwrap().unwrap();
     assert_eq!(customer.created_at, at);
+}
+
+/// Somebody with a role in a workspace and a token of it, all named by one word.
+async fn people(store: &Store, workspace: &Workspace, word: &str) {
+    let user = UserRow {
+        id: UserId::generate(),
+        mail: format!("{word}@example.com"),
+        name: word.to_owned(),
+        password_hash: "x".to_owned(),
+        totp: false,
+    };
+    let (system, id) = (&store.system, workspace.row.id);
+    system.add_user(&user, AT).await.unwrap();
+    system.put_role(user.id, id, "admin").await.unwrap();
+    let scopes = [word.to_owned()];
+    system.put_own_role(id, word, &scopes, AT).await.unwrap();
+    let token = TokenRow {
+        id: TokenId::generate(),
+        workspace: id,
+        name: word.to_owned(),
+        scopes: scopes.to_vec(),
+        created_at: AT,
+        last_used_at: None,
+    };
+    system.add_token(&token, word.as_bytes().to_vec()).await.unwrap();
+}
+
+async fn a_workspace_is_backed_up_alone(test: TestStore) {
+    // Given two workspaces with customers, people, roles, tokens and files.
+    fill(&test).await;
+    people(&test.store, &test.workspace, "wanted").await;
+    let other = test.store.create_workspace("Planted", "UTC", false).await.unwrap();
+    people(&test.store, &other, "planted").await;
+    let customer = UpsertCustomer {
+        email: Some("planted@example.com".to_owned()),
+        ..UpsertCustomer::default()
+    };
+    other.apply(vec![Change::UpsertCustomer(customer)], AT).await.unwrap();
+    let files = test.folder.path().join("blobs");
+    std::fs::create_dir_all(files.join("imports")).unwrap();
+    let strange = files.join("imports").join(uuid::Uuid::now_v7().to_string());
+    std::fs::write(&strange, "planted").unwrap();
+    // When the first one alone is backed up …
+    let source = test.folder.path().join("one.tidings");
+    let number = test.workspace.row.number;
+    let done = backup_workspace(&test.store, number, &source, Some(&files), |_| {}).await.unwrap();
+    assert_eq!((done.workspaces, done.files), (1, 0));
+    // … then nothing of the other is in it …
+    let mut text = String::new();
+    let file = std::fs::File::open(&source).unwrap();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+    assert!(text.to_lowercase().contains("wanted") && !text.to_lowercase().contains("planted"));
+    // … and everything of its own comes back, on either engine.
+    let before = sums(&test.store).await;
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let moved = restored(&source, engine).await;
+        let after = sums(&moved.store).await;
+        let name = format!("w{number}");
+        for (table, sums) in before.iter().filter(|((database, _), _)| *database == name) {
+            if table.1 != "jobs" {
+                assert_eq!(after.get(table), Some(sums), "{table:?}");
+            }
+        }
+        let rows = |table: &str| after[&("system".to_owned(), table.to_owned())].rows;
+        assert_eq!(rows("workspaces"), 1);
+        let tokens = moved.store.system.tokens_of(test.workspace.row.id).await.unwrap();
+        assert!(tokens.iter().any(|token| token.name == "wanted"));
+        assert_eq!(rows("tokens"), tokens.len() as u64);
+        assert_eq!(rows("own_roles"), 1);
+        assert!(moved.store.system.user_by_mail("wanted@example.com").await.unwrap().is_some());
+        assert!(moved.store.system.user_by_mail("planted@example.com").await.unwrap().is_none());
+    }
+    // Nor is it in the way of another hub's workspaces, once, and without a half of it.
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let folder = tempfile::tempdir().unwrap();
+        let home = engine.home(&folder).await;
+        let hub = Store::open(&home).await.unwrap();
+        for name in ["First", "Second"] {
+            hub.create_workspace(name, "UTC", false).await.unwrap();
+        }
+        let first = hub.workspace_by_slug("first").await.unwrap();
+        let taken = restore_beside(&home, &source, Restoring::default(), |_| {}).await;
+        assert!(matches!(taken, Err(tidings_store::Error::Conflict(_))), "its number is taken");
+        let free = test.folder.path().join(format!("{engine:?}.tidings"));
+        let name = format!("Third {engine:?}");
+        let third = test.store.create_workspace(&name, "UTC", false).await.unwrap();
+        people(&test.store, &third, &format!("third-{engine:?}").to_lowercase()).await;
+        people(&hub, &first, &format!("first-{engine:?}").to_lowercase()).await;
+        backup_workspace(&test.store, third.row.number, &free, None, |_| {}).await.unwrap();
+        restore_beside(&home, &free, Restoring::default(), |_| {}).await.unwrap();
+        let here = hub.workspace_by_slug(&third.row.slug).await.unwrap();
+        assert_eq!(here.row.id, third.row.id);
+        let tokens = hub.system.tokens_of(third.row.id).await.unwrap();
+        assert_eq!(tokens.len(), 1);
+        let users = hub.system.users_of(third.row.id).await.unwrap();
+        assert_eq!((users.len(), users[0].1.name.as_str()), (1, "admin"));
+        let again = restore_beside(&home, &free, Restoring::default(), |_| {}).await;
+        assert!(matches!(again, Err(tidings_store::Error::Conflict(_))), "it is here");
+        let whole = test.folder.path().join(format!("all-{engine:?}.tidings"));
+        backup(&test.store, &whole, None, |_| {}).await.unwrap();
+        let whole = restore_beside(&home, &whole, Restoring::default(), |_| {}).await;
+        assert!(matches!(whole, Err(tidings_store::Error::Invalid(_))), "it is a whole hub");
+    }
 }

@@ -13,6 +13,7 @@ use tidings_domain::{EventId, Timestamp, TokenId, UserId};
 use tidings_store::campaigns::{CampaignDraft, Sender};
 use tidings_store::images::NewImage;
 use tidings_store::mailbox::NewMail;
+use tidings_store::senders::RecipientLimit;
 use tidings_store::system::{TokenRow, UserRow};
 use tidings_store::templates::TemplateDraft;
 
@@ -184,6 +185,11 @@ pub async fn fill(test: &TestStore) -> i32 {
     // Sixteen bytes are as long as an id, and bytes need not be text.
     let mails = vec![mail(b"0123456789abcdef"), mail(&[0, 255, 10, 13]), mail(b"")];
     workspace.add_mails(mails, AT).await.unwrap();
+    workspace.add_relay(crate::email::relay("one"), AT).await.unwrap();
+    workspace.put_sender_domain("shop.example", Some(1), None, AT).await.unwrap();
+    workspace.add_dkim_key(crate::email::key("shop.example", "s1")).await.unwrap();
+    let limit = RecipientLimit { domain: "*".into(), open_max: 3 };
+    workspace.put_recipient_limits(vec![limit]).await.unwrap();
     system(test).await;
     workspace.campaign(campaign).await.unwrap().unwrap().number
 }
@@ -195,6 +201,7 @@ async fn system(test: &TestStore) {
         mail: "ann@example.com".into(),
         name: "Ann".into(),
         password_hash: "$argon2id$…".into(),
+        totp: false,
     };
     system.add_user(&user, AT).await.unwrap();
     system.put_role(user.id, test.workspace.row.id, "admin").await.unwrap();
