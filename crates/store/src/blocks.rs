@@ -145,9 +145,7 @@ impl Workspace {
         let (name, body) = (name.to_owned(), body.to_owned());
         let taken = format!("a block named {name} exists");
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                add(tx, id, None, (&name, &body), at).await.map(|()| id)
-            })
+            Box::pin(async move { add(tx, id, None, (&name, &body), at).await.map(|()| id) })
         })
         .await
         .map_err(|error| match error {
@@ -161,9 +159,7 @@ impl Workspace {
     pub async fn put_block(&self, id: BlockId, body: &str, at: Timestamp) -> Result<Option<i32>> {
         let body = body.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                put(tx, id, &body, at).await
-            })
+            Box::pin(async move { put(tx, id, &body, at).await })
         })
         .await
     }
@@ -234,9 +230,7 @@ impl Workspace {
     /// Drops a block; false where there is none. That nothing includes it is for the caller to see.
     pub async fn drop_block(&self, id: BlockId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                remove(tx, id).await
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

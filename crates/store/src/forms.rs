@@ -225,10 +225,7 @@ pub(crate) async fn put(
 impl Workspace {
     /// Every form, oldest first.
     pub async fn forms(&self) -> Result<Vec<Form>> {
-        self.read(|tx| {
-            Box::pin(async move { all(tx).await })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { all(tx).await })).await
     }
 
     pub async fn form(&self, id: FormId) -> Result<Form> {

@@ -142,9 +142,7 @@ impl Workspace {
     ) -> Result<ImageId> {
         let id = ImageId::generate();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                add(tx, id, None, &new, most_bytes, at).await.map(|()| id)
-            })
+            Box::pin(async move { add(tx, id, None, &new, most_bytes, at).await.map(|()| id) })
         })
         .await
     }
@@ -186,9 +184,7 @@ impl Workspace {
     /// Drops a picture; false where there is none.
     pub async fn drop_image(&self, id: ImageId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                remove(tx, id).await
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

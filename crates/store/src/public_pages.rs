@@ -26,10 +26,7 @@ pub(crate) async fn put(tx: &mut Tx, json: &str) -> Result<()> {
 impl Workspace {
     /// What was kept, or `None`.
     pub async fn public_pages(&self) -> Result<Option<String>> {
-        self.read(|tx| {
-            Box::pin(async move { get(tx).await })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { get(tx).await })).await
     }
 
     pub async fn put_public_pages(&self, json: String) -> Result<()> {

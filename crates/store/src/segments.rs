@@ -188,9 +188,7 @@ impl Workspace {
         let taken = taken(name);
         let name = name.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                add(tx, id, None, (&name, &rule), at).await.map(|()| id)
-            })
+            Box::pin(async move { add(tx, id, None, (&name, &rule), at).await.map(|()| id) })
         })
         .await
         .map_err(taken)
@@ -207,9 +205,7 @@ impl Workspace {
         let taken = taken(name);
         let name = name.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                put(tx, id, (&name, &rule), at).await
-            })
+            Box::pin(async move { put(tx, id, (&name, &rule), at).await })
         })
         .await
         .map_err(taken)
@@ -218,9 +214,7 @@ impl Workspace {
     /// Drops a segment that no campaign is waiting for or sending to.
     pub async fn drop_segment(&self, number: i32) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                remove(tx, number).await
-            })
+            Box::pin(async move { remove(tx, number).await })
         })
         .await
     }

@@ -273,9 +273,7 @@ impl Workspace {
         let id = TemplateId::generate();
         let name = draft.name.clone();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                add(tx, id, None, &draft, at).await.map(|()| id)
-            })
+            Box::pin(async move { add(tx, id, None, &draft, at).await.map(|()| id) })
         })
         .await
         .map_err(taken(&name))
@@ -290,9 +288,7 @@ impl Workspace {
     ) -> Result<Option<i32>> {
         let name = draft.name.clone();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                put(tx, id, &draft, at).await
-            })
+            Box::pin(async move { put(tx, id, &draft, at).await })
         })
         .await
         .map_err(taken(&name))
@@ -360,9 +356,7 @@ impl Workspace {
     /// Drops a template that no campaign uses; false where there is none.
     pub async fn drop_template(&self, id: TemplateId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                remove(tx, id).await
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

@@ -180,10 +180,7 @@ pub(crate) async fn put(
 impl Workspace {
     /// Every topic, oldest first.
     pub async fn topics(&self) -> Result<Vec<Topic>> {
-        self.read(|tx| {
-            Box::pin(async move { all(tx).await })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { all(tx).await })).await
     }
 
     /// Makes a topic; a name that the channel has already is a conflict.

@@ -231,7 +231,10 @@ pub async fn make_plan(
 #[utoipa::path(post, path = "/v1/definitions/apply", tag = "Definitions", request_body = DefinitionApplyInput,
     security(("token" = ["admin"]), ("session" = ["admin"])),
     responses((status = 200, body = DefinitionsApplied)))]
-pub async fn apply(call: Call<Administer>, Input(body): Input<DefinitionApplyInput>) -> Result<Json<DefinitionsApplied>> {
+pub async fn apply(
+    call: Call<Administer>,
+    Input(body): Input<DefinitionApplyInput>,
+) -> Result<Json<DefinitionsApplied>> {
     let files = folder(body.files)?;
     // The files are those of this very call, so the workspace's part is all there is to compare.
     let planned = Fingerprints { workspace: body.fingerprint, files: definitions::digest(&files) };

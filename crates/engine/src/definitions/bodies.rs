@@ -174,6 +174,47 @@ pub struct CampaignBody {
     pub link_parameters: Vec<ParameterBody>,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RelayBody {
+    /// Without name and password. The password is a secret and given in the settings.
+    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<i32>,
+    pub open_max: i32,
+    pub weight: i32,
+    pub enabled: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SenderDomainBody {
+    /// By name; without it, its mail goes by the relays' shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relay: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking_url: Option<String>,
+    /// The selectors of its keys; the keys are secrets, and made where they sign.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dkim: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitBody {
+    pub domain: String,
+    pub open_max: i32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsBody {
+    #[serde(default)]
+    pub limits: Vec<LimitBody>,
+}
+
 /// A body as fields. The shapes above have nothing that JSON could not hold.
 pub fn fields(body: &impl Serialize) -> Map<String, Json> {
     match serde_json::to_value(body) {
@@ -197,7 +238,8 @@ pub fn body<T: for<'de> Deserialize<'de>>(fields: &Map<String, Json>) -> Result<
             path.clear();
         }
         // An unknown field is told by its name alone.
-        let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+        let unknown =
+            message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
         if let Some(name) = unknown.filter(|name| !path.ends_with(*name)) {
             path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         }

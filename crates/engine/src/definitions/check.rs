@@ -12,8 +12,9 @@ use tidings_store::templates::TemplateDraft;
 use uuid::Uuid;
 
 use super::entry::Kind;
+use super::export::sender_id;
 use crate::messages::Compiled;
-use crate::{Error, Fault, blocks, checks, forms, images, topics};
+use crate::{Error, Fault, blocks, checks, forms, images, relays, senders, topics};
 
 /// Something wrong with one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +84,9 @@ fn limits(all: &Definitions, found: &mut Vec<Found>) {
             found.push(Found::new(Kind::Table, table.id, "fields", text));
         }
     }
+    most(Kind::Relay, all.relays.iter().map(|one| one.id).collect(), relays::MOST, "relays");
+    let domains = all.senders.iter().map(|one| sender_id(&one.domain)).collect();
+    most(Kind::Sender, domains, senders::MOST, "sender domains");
     let mut addresses = HashSet::new();
     let mut bytes = 0;
     for image in &all.images {
@@ -176,10 +180,13 @@ fn of_error(
 
 /// The file that a part of a template stands in; subjects stand in the file of fields.
 fn text_of(draft: &TemplateDraft, path: &str) -> Option<String> {
-    let (language, part) = match path.strip_prefix("variants[").and_then(|rest| rest.split_once("].")) {
-        Some((at, part)) => (draft.variants.get(at.parse::<usize>().ok()?)?.language.as_str(), part),
-        None => ("", path),
-    };
+    let (language, part) =
+        match path.strip_prefix("variants[").and_then(|rest| rest.split_once("].")) {
+            Some((at, part)) => {
+                (draft.variants.get(at.parse::<usize>().ok()?)?.language.as_str(), part)
+            }
+            None => ("", path),
+        };
     let dot = if language.is_empty() { "" } else { "." };
     match part {
         "html" => Some(format!("body{dot}{language}.{}", draft.format.name())),

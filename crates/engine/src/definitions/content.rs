@@ -57,8 +57,8 @@ pub fn form(entry: &Entry) -> Result<Form, Vec<Wrong>> {
     let FormBody { title, intro, language, fields, topics, sender, redirect_url, archived } = read;
     let mut definition =
         Definition { title, intro, language, fields, topics, sender, redirect_url };
-    definition.sender.address = checked::email(&definition.sender.address)
-        .map_err(|text| wrong("sender.address", text))?;
+    definition.sender.address =
+        checked::email(&definition.sender.address).map_err(|text| wrong("sender.address", text))?;
     let definition =
         serde_json::to_string(&definition).map_err(|error| wrong("", error.to_string()))?;
     Ok(Form { name: entry.name.clone(), definition, archived })

@@ -56,7 +56,8 @@ impl Reading {
             }
             let name = name.to_str().ok_or_else(|| refused(&path, "its name is not in UTF-8"))?;
             let kind = entry.file_type().map_err(|error| failed("read", &path, &error))?;
-            let inside = if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
+            let inside =
+                if inside.is_empty() { name.to_owned() } else { format!("{inside}/{name}") };
             if kind.is_symlink() {
                 return Err(refused(&path, "links are not followed; put the file itself here"));
             }
@@ -123,7 +124,8 @@ pub fn write(root: &Path, folder: &Folder) -> Result<()> {
     for path in before.keys().filter(|path| !folder.contains_key(*path)) {
         let end = path.rsplit('.').next().unwrap_or_default();
         let is_inside = path.split_once('/').is_some_and(|(one, _)| Kind::of_folder(one).is_some());
-        let is_ours = path == "pages.toml" || (is_inside && folder::ENDS.contains(&end));
+        let is_ours =
+            Kind::of_only_file(path).is_some() || (is_inside && folder::ENDS.contains(&end));
         if is_ours {
             let path = root.join(path);
             fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;

@@ -1,12 +1,13 @@
 //! What the store is to do for a plan, and what would be lost by it.
 
 use tidings_store::definitions::{
-    Attribute, Conversion, Edit, Edits, FieldEdits, Item, Picture, TableHead, widening,
+    Attribute, Conversion, Edit, Edits, FieldEdits, Item, Picture, Sender, TableHead, widening,
 };
 use tidings_store::images::NewImage;
 use uuid::Uuid;
 
 use super::entry::Kind;
+use super::export::sender_id;
 use super::plan::{Action, Change, Sides};
 use crate::images;
 use crate::pages::PageSettings;
@@ -33,6 +34,16 @@ pub(super) fn loses(sides: &Sides, kind: Kind, id: Uuid) -> Option<String> {
             });
             let lost: Vec<String> = lost.collect();
             (!lost.is_empty()).then(|| lost.join("; "))
+        }
+        Kind::Relay => {
+            let old = of(&sides.now.relays, id)?;
+            let keeps = of(&wanted.relays, id).is_some_and(|one| one.value.has_secret);
+            (old.value.has_secret && !keeps).then(|| format!("the password of {}", old.value.name))
+        }
+        Kind::Sender => {
+            let old = sides.now.senders.iter().find(|one| sender_id(&one.domain) == id)?;
+            let is_gone = !wanted.senders.iter().any(|one| one.domain == old.domain);
+            (is_gone && !old.keys.is_empty()).then(|| format!("the DKIM keys of {}", old.domain))
         }
         Kind::Group => {
             let old = of(&sides.now.groups, id)?;
@@ -117,25 +128,29 @@ fn converted(old: Option<&Attribute>, item: &Item<Attribute>) -> Option<(Attribu
 pub(super) fn edits(sides: &Sides, changes: &[Change]) -> Edits {
     let (now, wanted) = (&sides.now, &sides.target.definitions);
     let planned = Planned { sides, changes };
+    let changed = |kind: Kind, id: Uuid| changes.iter().any(|one| (one.kind, one.id) == (kind, id));
     let pages = changes.iter().find(|change| change.kind == Kind::Pages).map(|change| {
         let none = || serde_json::to_string(&PageSettings::default()).unwrap_or_default();
         wanted.pages.clone().filter(|_| change.action != Action::Drop).unwrap_or_else(none)
     });
+    let is_other = |one: &&Sender| changed(Kind::Sender, sender_id(&one.domain));
+    let is_wanted = |one: &Sender| wanted.senders.iter().any(|other| other.domain == one.domain);
+    let gone = now
+        .senders
+        .iter()
+        .filter(|one| changed(Kind::Sender, sender_id(&one.domain)) && !is_wanted(one));
     Edits {
         attributes: planned.of(Kind::Attribute, &now.attributes, &wanted.attributes, converted),
         tables: planned.of(Kind::Table, &now.tables, &wanted.tables, |_, item| {
             Some(TableHead { name: item.value.name.clone(), owner: item.value.owner })
         }),
         fields: fields(&planned),
-        groups: planned.of(Kind::Group, &now.groups, &wanted.groups, |_, one| {
-            Some(one.value.clone())
-        }),
-        segments: planned.of(Kind::Segment, &now.segments, &wanted.segments, |_, one| {
-            Some(one.value.clone())
-        }),
-        blocks: planned.of(Kind::Block, &now.blocks, &wanted.blocks, |_, one| {
-            Some(one.value.clone())
-        }),
+        groups: planned
+            .of(Kind::Group, &now.groups, &wanted.groups, |_, one| Some(one.value.clone())),
+        segments: planned
+            .of(Kind::Segment, &now.segments, &wanted.segments, |_, one| Some(one.value.clone())),
+        blocks: planned
+            .of(Kind::Block, &now.blocks, &wanted.blocks, |_, one| Some(one.value.clone())),
         images: planned.of(Kind::Image, &now.images, &wanted.images, |old, one| match old {
             Some(_) => Some(Picture::Renamed(one.value.name.clone())),
             None => {
@@ -154,14 +169,18 @@ pub(super) fn edits(sides: &Sides, changes: &[Change]) -> Edits {
         templates: planned.of(Kind::Template, &now.templates, &wanted.templates, |_, one| {
             Some(one.value.clone())
         }),
-        topics: planned.of(Kind::Topic, &now.topics, &wanted.topics, |_, one| {
-            Some(one.value.clone())
-        }),
+        topics: planned
+            .of(Kind::Topic, &now.topics, &wanted.topics, |_, one| Some(one.value.clone())),
         forms: planned.of(Kind::Form, &now.forms, &wanted.forms, |_, one| Some(one.value.clone())),
         campaigns: planned.of(Kind::Campaign, &now.campaigns, &wanted.campaigns, |_, one| {
             Some(one.value.draft.clone())
         }),
         pages,
+        relays: planned
+            .of(Kind::Relay, &now.relays, &wanted.relays, |_, one| Some(one.value.clone())),
+        senders: wanted.senders.iter().filter(is_other).cloned().collect(),
+        dropped_senders: gone.map(|one| one.domain.clone()).collect(),
+        limits: (now.limits != wanted.limits).then(|| wanted.limits.clone()),
         most_image_bytes: images::MAX_TOTAL_BYTES,
     }
 }

@@ -20,13 +20,18 @@ pub enum Kind {
     Topic,
     Form,
     Campaign,
-    /// The words of public pages: one thing that is always there.
+    Relay,
+    /// A domain that mail is sent from; its name is its id.
+    Sender,
+    /// How many messages may be on their way to receivers: one thing that is always there.
+    Limits,
+    /// The words of public pages: another one.
     Pages,
 }
 
 impl Kind {
     /// Those that have a folder.
-    pub const LISTED: [Kind; 10] = [
+    pub const LISTED: [Kind; 12] = [
         Kind::Attribute,
         Kind::Table,
         Kind::Group,
@@ -37,6 +42,8 @@ impl Kind {
         Kind::Topic,
         Kind::Form,
         Kind::Campaign,
+        Kind::Relay,
+        Kind::Sender,
     ];
 
     pub fn name(self) -> &'static str {
@@ -51,6 +58,9 @@ impl Kind {
             Kind::Topic => "topic",
             Kind::Form => "form",
             Kind::Campaign => "campaign",
+            Kind::Relay => "relay",
+            Kind::Sender => "sender",
+            Kind::Limits => "limits",
             Kind::Pages => "pages",
         }
     }
@@ -67,8 +77,23 @@ impl Kind {
             Kind::Topic => "topics",
             Kind::Form => "forms",
             Kind::Campaign => "campaigns",
-            Kind::Pages => "",
+            Kind::Relay => "relays",
+            Kind::Sender => "senders",
+            Kind::Limits | Kind::Pages => "",
         }
+    }
+
+    /// The file of what there is one of.
+    pub fn only_file(self) -> Option<&'static str> {
+        match self {
+            Kind::Limits => Some("limits.toml"),
+            Kind::Pages => Some("pages.toml"),
+            _ => None,
+        }
+    }
+
+    pub fn of_only_file(file: &str) -> Option<Kind> {
+        [Kind::Limits, Kind::Pages].into_iter().find(|kind| kind.only_file() == Some(file))
     }
 
     pub fn of_folder(folder: &str) -> Option<Kind> {

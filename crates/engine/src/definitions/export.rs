@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
+use sha2::{Digest, Sha256};
 use tidings_domain::campaign::CampaignState;
-use tidings_store::definitions::{Campaign, Definitions, Form, Item, Segment, Table, Topic};
+use tidings_store::definitions::{
+    Campaign, Definitions, Form, Item, Segment, Sender, Table, Topic,
+};
+use tidings_store::senders::RecipientLimit;
 use tidings_store::templates::TemplateDraft;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::bodies::{
-    AttributeBody, CampaignBody, FieldBody, FormBody, ImageBody, Nothing, ParameterBody,
-    SegmentBody, SenderBody, TableBody, TemplateBody, TopicBody, VariantBody, fields,
+    AttributeBody, CampaignBody, FieldBody, FormBody, ImageBody, LimitBody, LimitsBody, Nothing,
+    ParameterBody, RelayBody, SegmentBody, SenderBody, SenderDomainBody, TableBody, TemplateBody,
+    TopicBody, VariantBody, fields,
 };
 use super::entry::{Entry, Kind};
 use super::toml;
@@ -63,6 +68,20 @@ pub fn entries(all: &Definitions, pictures: &Pictures) -> Result<Vec<Entry>> {
     for item in &all.campaigns {
         found.push(campaign(all, item));
     }
+    for item in &all.relays {
+        let one = &item.value;
+        let body = RelayBody {
+            url: one.url.clone(),
+            username: one.username.clone(),
+            per_second: one.per_second,
+            open_max: one.open_max,
+            weight: one.weight,
+            enabled: one.enabled,
+        };
+        found.push(entry(Kind::Relay, item, &one.name, fields(&body)));
+    }
+    found.extend(all.senders.iter().map(|one| sender(all, one)));
+    found.extend(limits(&all.limits));
     found.extend(pages(all.pages.as_deref())?);
     Ok(found)
 }
@@ -89,10 +108,10 @@ fn segment(segment: &Segment) -> SegmentBody {
 
 fn template(item: &Item<TemplateDraft>) -> Entry {
     let draft = &item.value;
-    let variants = draft.variants.iter().map(|one| VariantBody {
-        language: one.language.clone(),
-        subject: one.subject.clone(),
-    });
+    let variants = draft
+        .variants
+        .iter()
+        .map(|one| VariantBody { language: one.language.clone(), subject: one.subject.clone() });
     let body = TemplateBody { subject: draft.subject.clone(), variants: variants.collect() };
     let mut one = entry(Kind::Template, item, &draft.name, fields(&body));
     let format = draft.format.name();
@@ -151,6 +170,33 @@ pub fn campaign(all: &Definitions, item: &Item<Campaign>) -> Entry {
         link_parameters: parameters,
     };
     entry(Kind::Campaign, item, &draft.name, fields(&body))
+}
+
+/// The id that a sender's domain has everywhere.
+pub fn sender_id(domain: &str) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Sha256::digest(format!("sender {domain}"))[..16]);
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+fn sender(all: &Definitions, sender: &Sender) -> Entry {
+    let relay = sender.relay.and_then(|id| all.relays.iter().find(|one| one.id == id));
+    let body = SenderDomainBody {
+        relay: relay.map(|one| one.value.name.clone()),
+        tracking_url: sender.tracking_url.clone(),
+        dkim: sender.keys.clone(),
+    };
+    Entry::new(Kind::Sender, sender_id(&sender.domain), 0, &sender.domain, fields(&body))
+}
+
+fn limits(limits: &[RecipientLimit]) -> Option<Entry> {
+    let limits = limits.iter();
+    let limits: Vec<LimitBody> = limits
+        .map(|one| LimitBody { domain: one.domain.clone(), open_max: one.open_max })
+        .collect();
+    let is_none = limits.is_empty();
+    let fields = fields(&LimitsBody { limits });
+    (!is_none).then(|| Entry::new(Kind::Limits, Uuid::nil(), 0, "", fields))
 }
 
 /// The words of pages, where they are not those that every workspace begins with.

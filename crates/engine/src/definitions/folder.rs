@@ -17,14 +17,12 @@ pub type Folder = BTreeMap<String, Vec<u8>>;
 
 /// The file that says that a folder is one of definitions, and in which form.
 pub const MARK: &str = "tidings.toml";
-const PAGES: &str = "pages.toml";
 /// The form that this hub writes.
 const FORMAT: u64 = 1;
 /// The longest file of fields.
 const MAX_FIELDS_BYTES: usize = 4 * 1024 * 1024;
 /// The ends of files that can be ours.
-pub const ENDS: [&str; 9] =
-    ["toml", "html", "mjml", "txt", "liquid", "png", "jpg", "gif", "webp"];
+pub const ENDS: [&str; 9] = ["toml", "html", "mjml", "txt", "liquid", "png", "jpg", "gif", "webp"];
 /// Those of a template's texts.
 const TEXT_ENDS: [&str; 3] = ["html", "mjml", "txt"];
 const PICTURE_ENDS: [&str; 4] = ["png", "jpg", "gif", "webp"];
@@ -37,21 +35,18 @@ pub fn write(time_zone: &str, entries: &[Entry]) -> Folder {
     let mut names: HashMap<Kind, Names> = HashMap::new();
     for entry in entries {
         let mut fields = entry.fields.clone();
-        if entry.kind == Kind::Pages {
-            if !fields.is_empty() {
-                folder.insert(PAGES.to_owned(), toml::write(&fields).into_bytes());
-            }
+        if let Some(file) = entry.kind.only_file() {
+            folder.insert(file.to_owned(), toml::write(&fields).into_bytes());
             continue;
         }
-        fields.extend(entry.id.map(|id| ("id".to_owned(), json!(id))));
-        fields.extend(entry.number.map(|number| ("number".to_owned(), json!(number))));
+        if entry.kind != Kind::Sender {
+            fields.extend(entry.id.map(|id| ("id".to_owned(), json!(id))));
+            fields.extend(entry.number.map(|number| ("number".to_owned(), json!(number))));
+        }
         fields.insert("name".to_owned(), json!(entry.name));
         let (kind, of_kind) = (entry.kind, names.entry(entry.kind).or_default());
-        let stem = format!(
-            "{}/{}",
-            kind.folder(),
-            of_kind.give(&entry.name, entry.number, kind.name())
-        );
+        let stem =
+            format!("{}/{}", kind.folder(), of_kind.give(&entry.name, entry.number, kind.name()));
         let beside = |end: &str| match kind {
             Kind::Template => format!("{stem}/{end}"),
             _ => format!("{stem}.{end}"),
@@ -91,7 +86,7 @@ pub fn digest(folder: &Folder) -> String {
 pub fn ours(folder: &Folder) -> Folder {
     let is_ours = |path: &str| {
         let first = path.split('/').next().unwrap_or_default();
-        path == MARK || path == PAGES || Kind::of_folder(first).is_some()
+        path == MARK || Kind::of_only_file(path).is_some() || Kind::of_folder(first).is_some()
     };
     let files = folder.iter().filter(|(path, _)| is_ours(path));
     files.map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
@@ -124,9 +119,9 @@ pub fn read(folder: &Folder, problems: &mut Vec<Problem>) -> Read {
             problems.push(Problem::new(path, None, text));
             continue;
         }
-        match path.as_str() {
-            MARK => found.time_zone = mark(folder, problems),
-            PAGES => found.entries.extend(pages(folder, problems)),
+        match (path.as_str(), Kind::of_only_file(path)) {
+            (MARK, _) => found.time_zone = mark(folder, problems),
+            (_, Some(kind)) => found.entries.extend(only(folder, kind, path, problems)),
             _ => sort(path, &mut things, problems),
         }
     }
@@ -171,7 +166,8 @@ fn sort(path: &str, things: &mut BTreeMap<(Kind, String), Parts>, problems: &mut
     let Some(kind) = Kind::of_folder(first) else {
         if path.ends_with(".toml") {
             let folders: Vec<&str> = Kind::LISTED.iter().map(|kind| kind.folder()).collect();
-            let text = format!("{first} is no folder of definitions; there are {}", folders.join(", "));
+            let text =
+                format!("{first} is no folder of definitions; there are {}", folders.join(", "));
             problems.push(Problem::new(path, None, text));
         }
         return;
@@ -189,7 +185,8 @@ fn sort(path: &str, things: &mut BTreeMap<(Kind, String), Parts>, problems: &mut
     let main = if kind == Kind::Template { "template.toml" } else { "toml" };
     match parts {
         Some((stem, end)) if end == main => {
-            things.entry((kind, format!("{first}/{stem}"))).or_default().main = Some(path.to_owned());
+            things.entry((kind, format!("{first}/{stem}"))).or_default().main =
+                Some(path.to_owned());
         }
         Some((stem, end)) if belongs(end) => {
             let parts = things.entry((kind, format!("{first}/{stem}"))).or_default();
@@ -244,11 +241,9 @@ fn mark(folder: &Folder, problems: &mut Vec<Problem>) -> Option<String> {
     zone
 }
 
-fn pages(folder: &Folder, problems: &mut Vec<Problem>) -> Option<Entry> {
-    let (fields, place) = fields(folder, PAGES, problems)?;
-    let mut entry = Entry::new(Kind::Pages, Uuid::nil(), 0, "", fields);
-    entry.place = place;
-    Some(entry)
+fn only(folder: &Folder, kind: Kind, path: &str, problems: &mut Vec<Problem>) -> Option<Entry> {
+    let (fields, place) = fields(folder, path, problems)?;
+    Some(Entry { place, ..Entry::new(kind, Uuid::nil(), 0, "", fields) })
 }
 
 fn thing(
@@ -295,8 +290,12 @@ fn thing(
             String::new()
         }
     };
-    let mut entry =
-        Entry { id, number, place: place.clone(), ..Entry::new(kind, Uuid::nil(), 0, &name, fields) };
+    let mut entry = Entry {
+        id,
+        number,
+        place: place.clone(),
+        ..Entry::new(kind, Uuid::nil(), 0, &name, fields)
+    };
     for (end, path) in &parts.beside {
         if kind == Kind::Image {
             if entry.picture.is_some() {

@@ -17,6 +17,8 @@ mod edits;
 mod entry;
 mod export;
 mod folder;
+mod identify;
+mod mail;
 mod names;
 mod numbers;
 mod plan;
@@ -132,10 +134,7 @@ fn lost(change: &Change) -> String {
 
 async fn make(ctx: &Ctx, plan: &Plan) -> Result<()> {
     let (now, edits) = (Arc::new(plan.now.clone()), Arc::new(plan.edits.clone()));
-    if !ctx.workspace.edit_definitions(now, edits, ctx.now()).await? {
-        let text = "the workspace was changed just now by somebody else; plan again";
-        return Err(Error::Conflict(text.to_owned()));
-    }
+    ctx.workspace.edit_definitions(now, edits, ctx.now()).await?;
     // New rules are to be evaluated.
     ctx.wake();
     Ok(())

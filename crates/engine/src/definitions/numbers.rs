@@ -42,6 +42,7 @@ impl Numbers {
         take(Kind::Form, now.forms.iter().map(|one| one.number).collect());
         take(Kind::Campaign, now.campaigns.iter().map(|one| one.number).collect());
         take(Kind::Campaign, standing.launched.iter().map(|one| one.number).collect());
+        take(Kind::Relay, now.relays.iter().map(|one| one.number).collect());
         let asked = entries.iter().filter_map(|entry| entry.number);
         let fields = entries.iter().filter_map(|entry| entry.fields.get("fields")?.as_array());
         let of_fields = fields.flatten().filter_map(|field| {

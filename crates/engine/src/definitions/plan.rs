@@ -13,6 +13,8 @@ use super::edits;
 use super::entry::{Entry, Kind};
 use super::export;
 use super::folder::{self, Folder};
+use super::identify::identify;
+use super::mail;
 use super::refusals;
 use super::target::{self, Target};
 use crate::{Ctx, Result};
@@ -150,7 +152,7 @@ pub async fn plan(ctx: &Ctx, files: &Folder) -> Result<Plan> {
     plan.fingerprint = folder::digest(&folder::write(&zone, &current));
     let workspace = ctx.workspace.row.id;
     let mut wanted = read.entries;
-    target::identify(workspace, &mut wanted, &current, &mut plan.problems);
+    identify(workspace, &mut wanted, &current, &mut plan.problems);
     let mut target = target::build(workspace, &now, &standing, wanted, &mut plan.problems);
     let launched: HashSet<Uuid> = standing.launched.iter().map(|one| one.id).collect();
     let (history, campaigns) = std::mem::take(&mut target.definitions.campaigns)
@@ -163,6 +165,7 @@ pub async fn plan(ctx: &Ctx, files: &Folder) -> Result<Plan> {
     refusals::refuse(ctx, &sides, history, &mut plan).await?;
     cross_check(&sides, &zone, &mut plan);
     numbers(&sides, &mut plan);
+    plan.missing_secrets = mail::missing_secrets(&sides);
     plan.edits = edits::edits(&sides, &plan.changes);
     plan.now = sides.now;
     plan.problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
@@ -177,7 +180,11 @@ fn changes(sides: &Sides, plan: &mut Plan) {
         let old = sides.current(entry.kind, id);
         let mut found = old.map(|old| differences(old, entry)).unwrap_or_default();
         // Whether it is launched is no change of what it is.
-        found.retain(|one| !matches!(one, Difference::Field { path, .. } if path == "launch"));
+        // Nor is which keys are made; those that are missing are told as secrets.
+        found.retain(|one| match one {
+            Difference::Field { path, .. } => path != "launch" && !path.starts_with("dkim"),
+            Difference::Text { .. } => true,
+        });
         let action = match old {
             None => Action::Create,
             Some(old) if old.name != entry.name => Action::Rename,
@@ -220,8 +227,9 @@ fn changes(sides: &Sides, plan: &mut Plan) {
 fn cross_check(sides: &Sides, zone: &str, plan: &mut Plan) {
     let before = check::check(&sides.now, zone);
     let after = check::check(&sides.target.definitions, zone);
-    let is_changed =
-        |one: &Found| plan.changes.iter().any(|change| (change.kind, change.id) == (one.kind, one.id));
+    let is_changed = |one: &Found| {
+        plan.changes.iter().any(|change| (change.kind, change.id) == (one.kind, one.id))
+    };
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
     for fault in after.faults {
         let problem = placed(sides, &fault);

@@ -140,8 +140,7 @@ impl InUse {
                 let old = sides.now.segments.iter().find(|one| one.id == change.id)?;
                 let is_open =
                     |state| !matches!(state, CampaignState::Done | CampaignState::Cancelled);
-                let user =
-                    launched(&|one| one.segment == Some(old.number) && is_open(one.state))?;
+                let user = launched(&|one| one.segment == Some(old.number) && is_open(one.state))?;
                 format!("the campaign {user} is being sent to it")
             }
             Kind::Block => {
@@ -202,7 +201,9 @@ fn gone_out(sides: &Sides, wanted: &Item<Campaign>, found: &mut Vec<Problem>) {
         == plain(export::campaign(&sides.target.definitions, wanted));
     if !is_same {
         let state = item.value.state.name();
-        let text = format!("the campaign is {state}, and what was sent does not change; remove its file, or give a new id");
+        let text = format!(
+            "the campaign is {state}, and what was sent does not change; remove its file, or give a new id"
+        );
         found.push(Problem::new(&sides.file(Kind::Campaign, wanted.id), None, text));
     }
 }

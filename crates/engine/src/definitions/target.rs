@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tidings_domain::campaign::CampaignState;
 use tidings_domain::schema::{checked_attribute_name, checked_name};
 use tidings_domain::{SegmentId, TemplateId, WorkspaceId};
@@ -11,7 +10,7 @@ use tidings_store::campaigns::{CampaignDraft, Sender};
 use tidings_store::definitions::{
     Attribute, Block, Campaign, Definitions, Image, Item, Segment, Standing, Table, Topic,
 };
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::bodies::{
     AttributeBody, CampaignBody, ImageBody, Nothing, SegmentBody, TableBody, TopicBody, Wrong, body,
@@ -19,6 +18,8 @@ use super::bodies::{
 use super::content;
 use super::entry::{Entry, Kind, Place};
 use super::export::Pictures;
+use super::identify::derived;
+use super::mail;
 use super::numbers::Numbers;
 use super::plan::Problem;
 use crate::pages::PageSettings;
@@ -37,59 +38,6 @@ pub struct Target {
     pub fresh: HashMap<Uuid, Option<i32>>,
     /// The numbers that files ask for.
     pub asked: HashMap<(Kind, Uuid), i32>,
-}
-
-/// An id for something without one: always the same for the same name in the same workspace.
-fn derived(workspace: WorkspaceId, kind: &str, key: &str) -> Uuid {
-    let mut hash = Sha256::new();
-    hash.update(workspace.0.as_bytes());
-    hash.update(kind.as_bytes());
-    hash.update([0]);
-    hash.update(key.as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.finalize()[..16]);
-    Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-/// Gives every thing its id: its own, that of the thing of its name, or a new one.
-pub fn identify(
-    workspace: WorkspaceId,
-    wanted: &mut [Entry],
-    current: &[Entry],
-    problems: &mut Vec<Problem>,
-) {
-    let mut claimed: HashMap<(Kind, Uuid), String> = HashMap::new();
-    for entry in wanted.iter() {
-        let Some(id) = entry.id else { continue };
-        if let Some(other) = claimed.insert((entry.kind, id), entry.place.file.clone()) {
-            let text = format!("{other} has this id too");
-            problems.push(Problem::new(&entry.place.file, entry.place.line("id"), text));
-        }
-    }
-    let mut keys: HashMap<(Kind, String), String> = HashMap::new();
-    for entry in wanted.iter_mut() {
-        let (kind, key) = (entry.kind, entry.key());
-        if !kind.may_share_names() {
-            let file = entry.place.file.clone();
-            if let Some(other) = keys.insert((kind, key.clone()), file) {
-                let text = format!("{other} is named {} too", entry.name);
-                problems.push(Problem::new(&entry.place.file, entry.place.line("name"), text));
-            }
-        }
-        if entry.id.is_none() {
-            let named = |one: &&Entry| {
-                let id = one.id.unwrap_or_default();
-                one.kind == kind && one.key() == key && !claimed.contains_key(&(kind, id))
-            };
-            let found = current.iter().find(named).and_then(|one| one.id);
-            let id = found.unwrap_or_else(|| derived(workspace, kind.name(), &key));
-            if let Some(other) = claimed.insert((kind, id), entry.place.file.clone()) {
-                let text = format!("{other} is named {} too; give both an id", entry.name);
-                problems.push(Problem::new(&entry.place.file, entry.place.line("name"), text));
-            }
-            entry.id = Some(id);
-        }
-    }
 }
 
 /// Reads all things. Campaigns come last, as they name segments and templates.
@@ -230,6 +178,19 @@ impl Building<'_> {
                 let item = self.item(id, entry, known, value);
                 self.target.definitions.campaigns.push(item);
             }
+            Kind::Relay => {
+                let mut value = mail::relay(entry)?;
+                let old = self.now.relays.iter().find(|one| one.id == id);
+                let kept = old.filter(|old| old.value.username == value.username);
+                value.has_secret = kept.is_some_and(|old| old.value.has_secret);
+                let item = self.item(id, entry, number_of(&self.now.relays, id), value);
+                self.target.definitions.relays.push(item);
+            }
+            Kind::Sender => {
+                let sender = mail::sender(entry, &self.target.definitions.relays)?;
+                self.target.definitions.senders.push(sender);
+            }
+            Kind::Limits => self.target.definitions.limits = mail::limits(entry)?,
             Kind::Pages => self.target.definitions.pages = Some(pages(entry)?),
         }
         Ok(())
@@ -253,9 +214,8 @@ impl Building<'_> {
             let value = attribute(&field.name, &kind)
                 .map_err(|all| all.into_iter().map(inside).collect::<Vec<_>>())?;
             let claimed = |id: Uuid| read.fields.iter().any(|one| one.id == Some(id));
-            let of_name = before.iter().find(|one| {
-                one.value.name == field.name && !claimed(one.id)
-            });
+            let of_name =
+                before.iter().find(|one| one.value.name == field.name && !claimed(one.id));
             let id = field
                 .id
                 .or(of_name.map(|one| one.id))
@@ -371,7 +331,9 @@ fn topic(entry: &Entry) -> Result<Topic, Vec<Wrong>> {
 }
 
 fn pages(entry: &Entry) -> Result<String, Vec<Wrong>> {
-    if let Some(key) = entry.fields.keys().find(|key| !["default_language", "texts"].contains(&key.as_str())) {
+    if let Some(key) =
+        entry.fields.keys().find(|key| !["default_language", "texts"].contains(&key.as_str()))
+    {
         return Err(wrong(key, "unknown field"));
     }
     let settings: PageSettings = read(entry)?;

@@ -156,7 +156,9 @@ async fn a_change_shows_its_fields(test: TestHub) {
 }
 
 async fn a_wider_kind_keeps_its_values(test: TestHub) {
-    use tidings_domain::change::{Change, CustomerRef, FieldChange, Identity, IdentityKind, UpsertCustomer};
+    use tidings_domain::change::{
+        Change, CustomerRef, FieldChange, Identity, IdentityKind, UpsertCustomer,
+    };
     let ctx = &test.ctx;
     let mut files = small(ctx).await;
     let customer = UpsertCustomer {
@@ -166,7 +168,12 @@ async fn a_wider_kind_keeps_its_values(test: TestHub) {
     };
     let done = tidings_engine::changes::apply(ctx, vec![Change::UpsertCustomer(customer)]).await;
     done.expect("a customer");
-    edit(&mut files, "attributes/points.toml", "kind = \"integer\"", "kind = \"decimal\"\nscale = 3");
+    edit(
+        &mut files,
+        "attributes/points.toml",
+        "kind = \"integer\"",
+        "kind = \"decimal\"\nscale = 3",
+    );
     apply(ctx, &files).await;
     let identity = Identity { kind: IdentityKind::ExternalId, value: "1".to_owned() };
     let found = ctx.workspace.customer(CustomerRef::Identity(identity)).await.expect("a look");
@@ -176,7 +183,62 @@ async fn a_wider_kind_keeps_its_values(test: TestHub) {
     assert_eq!(schema.attributes[1].kind, ValueKind::Decimal { scale: 3 });
 }
 
+async fn secrets_are_named_and_never_written(test: TestHub) {
+    use tidings_engine::relays::{self, RelayInput};
+    use tidings_engine::senders;
+    let ctx = &test.ctx;
+    let input = RelayInput {
+        name: "Main".to_owned(),
+        url: "smtp://mail.shop.example:587".to_owned(),
+        username: Some("shop".to_owned()),
+        password: Some("open sesame".to_owned()),
+        per_second: None,
+        open_max: 5,
+        weight: 1,
+        enabled: true,
+    };
+    relays::create(ctx, input).await.expect("a relay");
+    let key = senders::KeyInput {
+        algorithm: tidings_channels::email::dkim::Algorithm::Ed25519,
+        selector: Some("s1".to_owned()),
+        active: true,
+    };
+    senders::create_key(ctx, "shop.example", key).await.expect("a key");
+    let mut files = definitions::export(ctx).await.expect("export");
+    for (path, bytes) in &files {
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("sesame") && !text.contains("PRIVATE"), "{path}: {text}");
+    }
+    let plan = definitions::plan(ctx, &files).await.expect("a plan");
+    assert_eq!((plan.changes.len(), plan.missing_secrets.len()), (0, 0));
+
+    // A change leaves the password where it is; another workspace has none.
+    edit(&mut files, "relays/main.toml", "open_max = 5", "open_max = 6");
+    apply(ctx, &files).await;
+    let kept = relays::list(ctx).await.expect("relays").remove(0);
+    assert_eq!((kept.open_max, kept.has_password), (6, true));
+    let made = test.hub.store.create_workspace("Other", "UTC", false).await.expect("a workspace");
+    let other = test.hub.ctx(made.row.id).await.expect("a context");
+    let missing = ["the password of the relay Main", "the DKIM key s1 of shop.example"];
+    let plan = definitions::plan(&other, &files).await.expect("a plan");
+    assert_eq!(plan.missing_secrets, missing);
+    apply(&other, &files).await;
+    let there = relays::list(&other).await.expect("relays").remove(0);
+    assert!(!there.has_password);
+    let state = there.state.expect("it is switched on");
+    assert!(state.error.is_some(), "nothing is sent by it before its password is given");
+    let plan = definitions::plan(&other, &files).await.expect("a plan");
+    assert_eq!(plan.missing_secrets, missing);
+
+    // What cannot be made again is not dropped for nothing.
+    files.retain(|path, _| !path.starts_with("relays/") && !path.starts_with("senders/"));
+    let refused = definitions::apply(ctx, &files, &Agreed::default()).await.expect_err("refused");
+    let text = refused.to_string();
+    assert!(text.contains("the password of Main") && text.contains("the DKIM keys of"), "{text}");
+}
+
 on_both_engines!(
+    secrets_are_named_and_never_written,
     another_name_with_the_same_id_is_a_rename,
     two_may_swap_their_names,
     new_things_need_no_id,

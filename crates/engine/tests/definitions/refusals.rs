@@ -30,10 +30,8 @@ fn says(text: &str, parts: &[&str]) {
 async fn one_customer(ctx: &Ctx) {
     let customer =
         UpsertCustomer { external_id: Some("1".to_owned()), ..UpsertCustomer::default() };
-    let who = CustomerRef::Identity(Identity {
-        kind: IdentityKind::ExternalId,
-        value: "1".to_owned(),
-    });
+    let who =
+        CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value: "1".to_owned() });
     let all = vec![
         Change::UpsertCustomer(customer),
         Change::PutGroupMember { customer: who, group: "staff".to_owned() },
@@ -67,31 +65,17 @@ async fn data_is_not_lost_unless_told(test: TestHub) {
     ];
     let told = Agreed { data_loss: true, ..Agreed::default() };
     for (what, change, why) in cases {
+        let whole = files.clone();
         let mut files = files.clone();
         change(&mut files);
         says(&refused(ctx, &files, &Agreed::default()).await, &["data would be lost", why]);
         definitions::apply(ctx, &files, &told).await.unwrap_or_else(|e| panic!("{what}: {e}"));
         assert!(definitions::plan(ctx, &files).await.expect("a plan").changes.is_empty(), "{what}");
         // What was dropped comes back empty, with the id and the number that it had.
-        let back = definitions::apply(ctx, &self::files_of(&files, ctx).await, &told).await;
+        let back = definitions::apply(ctx, &whole, &told).await;
         back.unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(definitions::export(ctx).await.expect("export"), whole, "{what}");
     }
-}
-
-/// The small world's files again, whatever was dropped of it.
-async fn files_of(changed: &Folder, ctx: &Ctx) -> Folder {
-    let _ = ctx;
-    let mut all = changed.clone();
-    all.entry("attributes/points.toml".to_owned())
-        .or_insert_with(|| b"name = \"points\"\nkind = \"integer\"\n".to_vec());
-    edit_if(&mut all, "attributes/points.toml", "\"boolean\"", "\"integer\"");
-    all.entry("groups/staff.toml".to_owned()).or_insert_with(|| b"name = \"staff\"\n".to_vec());
-    all
-}
-
-fn edit_if(files: &mut Folder, path: &str, old: &str, new: &str) {
-    let text = String::from_utf8(files[path].clone()).expect("text");
-    files.insert(path.to_owned(), text.replace(old, new).into_bytes());
 }
 
 async fn a_plan_holds_for_what_it_was_made_of(test: TestHub) {
@@ -135,7 +119,7 @@ async fn faults_have_files_and_lines(test: TestHub) {
         (
             "an unknown field of a field",
             &|f| edit(f, "tables/orders.toml", "scale = 2", "scale = 2\nsize = 3"),
-            &["tables/orders.toml:16: fields[1].size"],
+            &["tables/orders.toml:18: fields[1].size"],
         ),
         (
             "a rule that names nothing",
@@ -256,7 +240,8 @@ async fn campaign(ctx: &Ctx) -> (tidings_domain::CampaignId, Folder) {
 }
 
 async fn sending(engine: Engine) -> TestHub {
-    TestHub::with(engine, |settings| settings.smtp_url = Some("smtp://127.0.0.1:9".to_owned())).await
+    TestHub::with(engine, |settings| settings.smtp_url = Some("smtp://127.0.0.1:9".to_owned()))
+        .await
 }
 
 async fn nothing_is_launched_unless_told(test: TestHub) {
@@ -352,7 +337,28 @@ async fn things_that_never_change_stay(test: TestHub) {
     }
 }
 
+async fn edits_for_another_state_are_refused_whole(test: TestHub) {
+    use std::sync::Arc;
+    use tidings_store::definitions::{Edit, Edits};
+    let ctx = &test.ctx;
+    small(ctx).await;
+    let (planned_for, _) = ctx.workspace.definitions().await.expect("definitions");
+    let id = uuid::Uuid::now_v7();
+    let crew = Edit::Add { id, number: None, value: "crew".to_owned() };
+    let edits = Arc::new(Edits { groups: vec![crew], ..Edits::default() });
+    segments::create(ctx, "In between", &json!({"all": []})).await.expect("a segment");
+    let before = definitions::export(ctx).await.expect("export");
+    let stale = Arc::new(planned_for);
+    let refused = ctx.workspace.edit_definitions(stale, edits.clone(), ctx.now()).await;
+    assert!(matches!(refused, Err(tidings_store::Error::Conflict(_))), "{refused:?}");
+    assert_eq!(definitions::export(ctx).await.expect("export"), before);
+    let (now, _) = ctx.workspace.definitions().await.expect("definitions");
+    ctx.workspace.edit_definitions(Arc::new(now), edits, ctx.now()).await.expect("as planned");
+    assert_ne!(definitions::export(ctx).await.expect("export"), before);
+}
+
 on_both_engines!(
+    edits_for_another_state_are_refused_whole,
     data_is_not_lost_unless_told,
     a_plan_holds_for_what_it_was_made_of,
     faults_have_files_and_lines,

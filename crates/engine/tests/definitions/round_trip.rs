@@ -11,7 +11,8 @@ const WORLDS: u64 = 12;
 
 /// A hub that could send, so that campaigns can be scheduled; nothing is due in these tests.
 async fn hub(engine: Engine) -> TestHub {
-    TestHub::with(engine, |settings| settings.smtp_url = Some("smtp://127.0.0.1:9".to_owned())).await
+    TestHub::with(engine, |settings| settings.smtp_url = Some("smtp://127.0.0.1:9".to_owned()))
+        .await
 }
 
 async fn empty(test: &TestHub, name: &str) -> Ctx {

@@ -11,16 +11,47 @@ use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_engine::forms::{self, Definition, FormField, FormSender};
 use tidings_engine::pages::{self, PageSettings};
+use tidings_engine::relays::{self, RelayInput};
 use tidings_engine::topics::{self, TopicChange, TopicText};
-use tidings_engine::{Ctx, blocks, campaigns, groups, images, segments, templates};
+use tidings_engine::{Ctx, blocks, campaigns, groups, images, segments, senders, templates};
 use tidings_store::campaigns::{CampaignDraft, Sender};
 use tidings_store::templates::{Format, TemplateDraft, Variant};
 
 const NAMES: &[&str] = &[
-    "plain", "Plain", "PLAIN", "a/b", "a\\b", "../..", ".", "..", ".hidden", "con", "NUL.txt",
-    "Größe & Maße", "日本語", "🙂 smile", "e\u{301}", "é", "quote\"s", "it's", "tab here", "[x]",
-    "x = 1", "# no comment", "ends.toml", "a.b.c", "\u{202e}rtl", "zero\u{200b}width", "%41", "~",
-    "template", "-dash-", "000", "1e5", "true", "null",
+    "plain",
+    "Plain",
+    "PLAIN",
+    "a/b",
+    "a\\b",
+    "../..",
+    ".",
+    "..",
+    ".hidden",
+    "con",
+    "NUL.txt",
+    "Größe & Maße",
+    "日本語",
+    "🙂 smile",
+    "e\u{301}",
+    "é",
+    "quote\"s",
+    "it's",
+    "tab here",
+    "[x]",
+    "x = 1",
+    "# no comment",
+    "ends.toml",
+    "a.b.c",
+    "\u{202e}rtl",
+    "zero\u{200b}width",
+    "%41",
+    "~",
+    "template",
+    "-dash-",
+    "000",
+    "1e5",
+    "true",
+    "null",
 ];
 
 const TEXTS: &[&str] = &[
@@ -100,7 +131,8 @@ impl World {
     }
 
     fn bytes(&mut self) -> Vec<u8> {
-        let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x01\x02\0\0\0\x03\x08\x02\0\0\0".to_vec();
+        let mut bytes =
+            b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x01\x02\0\0\0\x03\x08\x02\0\0\0".to_vec();
         let mut rest = vec![0; self.up_to(300)];
         self.rng.fill_bytes(&mut rest);
         bytes.extend(rest);
@@ -114,6 +146,36 @@ impl World {
         let templates = self.content(ctx).await;
         let topics = self.consent(ctx).await;
         self.campaigns(ctx, &templates, &topics).await;
+        self.mail(ctx).await;
+    }
+
+    async fn mail(&mut self, ctx: &Ctx) {
+        let mut made = Vec::new();
+        for _ in 0..self.up_to(2) {
+            let signs_in = self.up_to(1) == 0;
+            let input = RelayInput {
+                name: self.name(),
+                url: "smtp://mail.shop.example:2525".to_owned(),
+                username: signs_in.then(|| self.line()),
+                password: signs_in.then(|| "a secret".to_owned()),
+                per_second: (self.up_to(1) == 0).then_some(7),
+                open_max: 3,
+                weight: 0,
+                enabled: self.up_to(1) == 0,
+            };
+            made.push(relays::create(ctx, input).await.expect("a relay").id);
+        }
+        for domain in ["shop.example", "bücher.example"].into_iter().take(self.up_to(2)) {
+            let relay = made.first().copied();
+            let tracking = Some("https://news.shop.example".to_owned());
+            senders::put(ctx, domain, relay, tracking).await.expect("a sender's domain");
+        }
+        if self.up_to(1) == 0 {
+            let limit =
+                |domain: &str| senders::RecipientLimit { domain: domain.into(), open_max: 2 };
+            let limits = vec![limit("*"), limit("mail.example")];
+            senders::put_limits(ctx, limits).await.expect("limits");
+        }
     }
 
     async fn schema(&mut self, ctx: &Ctx) {
@@ -157,7 +219,7 @@ impl World {
             json!({"tag": self.name()}),
             json!({"event": self.name(), "within": "30d", "count": {"gte": 1}}),
             json!({"event": "order", "where": [
-                {"property": "a \"b\"\n", "op": "eq", "value": self.text()},
+                {"property": "a b é", "op": "eq", "value": self.text()},
                 {"property": "n", "op": "eq", "value": number},
                 {"property": "big", "op": "eq", "value": u64::MAX},
             ]}),
@@ -193,9 +255,13 @@ impl World {
         }
         for _ in 0..self.up_to(2) {
             let (name, bytes) = (self.line(), self.bytes());
-            images::create(ctx, &name.chars().take(50).collect::<String>().trim().to_owned(), bytes)
-                .await
-                .expect("a picture");
+            images::create(
+                ctx,
+                &name.chars().take(50).collect::<String>().trim().to_owned(),
+                bytes,
+            )
+            .await
+            .expect("a picture");
         }
         let mut made = Vec::new();
         for _ in 0..self.up_to(3) {

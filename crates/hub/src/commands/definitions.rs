@@ -11,7 +11,7 @@ use tidings_engine::definitions::{
     self, Action, Agreed, Change, Difference, Fingerprints, Plan, Problem, disk,
 };
 use tidings_engine::diff::Change as LineChange;
-use tidings_engine::{Ctx, Error};
+use tidings_engine::{Ctx, Error, audit};
 
 use crate::config::Config;
 use crate::serve;
@@ -119,12 +119,10 @@ pub async fn apply(config: Config, arguments: Apply) -> Result<ExitCode> {
         Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
     };
     let was_planned = planned.is_some();
-    let agreed = Agreed {
-        plan: planned,
-        data_loss: arguments.allow_data_loss,
-        launch: arguments.launch,
-    };
-    let applied = match definitions::apply(&ctx, &files, &agreed).await {
+    let agreed =
+        Agreed { plan: planned, data_loss: arguments.allow_data_loss, launch: arguments.launch };
+    let act = audit::act_by_command(&ctx, "definitions.apply");
+    let applied = match act.run(definitions::apply(&ctx, &files, &agreed)).await {
         Ok(applied) => applied,
         Err(Error::Invalid(faults)) => {
             let lines: Vec<String> = faults.into_iter().map(|fault| fault.message).collect();
@@ -248,9 +246,8 @@ fn difference_lines(out: &mut String, difference: &Difference) {
         }
         Difference::Text { path, lines } => {
             let _ = writeln!(out, "    {path}:");
-            let changed: Vec<usize> = (0..lines.len())
-                .filter(|at| lines[*at].change != LineChange::Same)
-                .collect();
+            let changed: Vec<usize> =
+                (0..lines.len()).filter(|at| lines[*at].change != LineChange::Same).collect();
             let mut last = None;
             for (at, line) in lines.iter().enumerate() {
                 let next = changed.partition_point(|other| other + CONTEXT < at);

@@ -269,9 +269,7 @@ impl Workspace {
     pub async fn add_campaign(&self, draft: CampaignDraft, at: Timestamp) -> Result<CampaignId> {
         let id = CampaignId::generate();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                add(tx, id, None, &draft, at).await.map(|()| id)
-            })
+            Box::pin(async move { add(tx, id, None, &draft, at).await.map(|()| id) })
         })
         .await
     }
@@ -279,9 +277,7 @@ impl Workspace {
     /// Changes a draft; false where it is not a draft any more, or not there.
     pub async fn change_campaign(&self, id: CampaignId, draft: CampaignDraft) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                put(tx, id, &draft).await
-            })
+            Box::pin(async move { put(tx, id, &draft).await })
         })
         .await
     }

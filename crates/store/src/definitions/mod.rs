@@ -2,6 +2,7 @@
 //! the engine; this room knows nothing of files.
 
 mod groups;
+mod mail;
 mod read;
 mod schema;
 mod write;
@@ -14,11 +15,12 @@ use uuid::Uuid;
 
 use crate::campaigns::CampaignDraft;
 use crate::images::NewImage;
+use crate::senders::RecipientLimit;
 use crate::sql::Sql;
 use crate::templates::TemplateDraft;
 use crate::topics::TopicTexts;
 
-pub(crate) static SQLS: &[&[&Sql]] = &[read::SQL, schema::SQL, groups::SQL, write::SQL];
+pub(crate) static SQLS: &[&[&Sql]] = &[read::SQL, schema::SQL, groups::SQL, mail::SQL, write::SQL];
 
 /// Something defined, with the id that stays through every change and the number it has here.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +95,32 @@ pub struct Campaign {
     pub segment: Option<i32>,
 }
 
+/// A relay without its password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    pub name: String,
+    /// Without name and password.
+    pub url: String,
+    pub username: Option<String>,
+    pub per_second: Option<i32>,
+    pub open_max: i32,
+    pub weight: i32,
+    pub enabled: bool,
+    /// Whether its password is known here; changes of a relay leave it where its user stays.
+    pub has_secret: bool,
+}
+
+/// A domain that mail is sent from; its name is what it is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    pub domain: String,
+    /// The id of its relay.
+    pub relay: Option<Uuid>,
+    pub tracking_url: Option<String>,
+    /// The selectors of its keys that sign.
+    pub keys: Vec<String>,
+}
+
 /// All of it, as it stood at one moment; each list in the order of numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definitions {
@@ -109,6 +137,11 @@ pub struct Definitions {
     pub campaigns: Vec<Item<Campaign>>,
     /// The words of public pages as JSON, where the workspace has its own.
     pub pages: Option<String>,
+    pub relays: Vec<Item<Relay>>,
+    /// In the order of their names.
+    pub senders: Vec<Sender>,
+    /// How many messages may be on their way to receivers' domains.
+    pub limits: Vec<RecipientLimit>,
 }
 
 /// What stands beside the definitions, and moves by itself while customers come and mails go.
@@ -189,6 +222,11 @@ pub struct Edits {
     pub forms: Vec<Edit<Form>>,
     pub campaigns: Vec<Edit<CampaignDraft>>,
     pub pages: Option<String>,
+    pub relays: Vec<Edit<Relay>>,
+    /// Those that are new or other.
+    pub senders: Vec<Sender>,
+    pub dropped_senders: Vec<String>,
+    pub limits: Option<Vec<RecipientLimit>>,
     /// The most bytes that all pictures may take.
     pub most_image_bytes: i64,
 }

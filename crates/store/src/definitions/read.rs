@@ -10,7 +10,7 @@ use uuid::{Builder, Uuid};
 use super::{
     Attribute, Block, Campaign, Definitions, Form, Image, Item, Segment, Standing, Table, Topic,
 };
-use crate::campaigns::{CampaignDraft, Campaign as StoredCampaign};
+use crate::campaigns::{Campaign as StoredCampaign, CampaignDraft};
 use crate::engines::Tx;
 use crate::sql::{Row, Sql};
 use crate::templates::TemplateDraft;
@@ -100,6 +100,7 @@ pub(super) async fn all(tx: &mut Tx, workspace: WorkspaceId) -> Result<(Definiti
         found.segments.push(Item { id: one.id.0, number: one.number, value });
     }
     content(tx, &mut found).await?;
+    super::mail::read(tx, &mut found).await?;
     for one in crate::topics::all(tx).await? {
         let value = Topic {
             channel: one.channel,

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use tidings_domain::{BlockId, CampaignId, FormId, ImageId, SegmentId, TemplateId, Timestamp, TopicId};
+use tidings_domain::{
+    BlockId, CampaignId, FormId, ImageId, SegmentId, TemplateId, Timestamp, TopicId,
+};
 
 use super::schema::parked;
-use super::{Definitions, Edit, Edits, Picture, groups, read, schema};
+use super::{Definitions, Edit, Edits, Picture, groups, mail, read, schema};
 use crate::engines::{Priority, Tx};
 use crate::sql::{Dialect, Sql};
 use crate::topics::{NewTopic, TopicChange};
@@ -28,30 +30,27 @@ pub(super) static SQL: &[&Sql] =
     &[&PARK_SEGMENT, &PARK_BLOCK, &PARK_TEMPLATE, &PARK_FORM, &RENAME_IMAGE];
 
 impl Workspace {
-    /// Makes all changes, or none: false, where the definitions are not any more what the changes
+    /// Makes all changes, or none: a conflict, where the definitions are not any more what the changes
     /// were planned for.
     pub async fn edit_definitions(
         &self,
         planned_for: Arc<Definitions>,
         edits: Arc<Edits>,
         at: Timestamp,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let workspace = self.row.id;
-        let done = self
-            .write_kept(Priority::Interactive, move |tx| {
-                Box::pin(async move {
-                    keep_others_out(tx).await?;
-                    if read::all(tx, workspace).await?.0 != *planned_for {
-                        return Ok(false);
-                    }
-                    apply(tx, &edits, at).await.map(|()| true)
-                })
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                keep_others_out(tx).await?;
+                if read::all(tx, workspace).await?.0 != *planned_for {
+                    let text = "the workspace was changed just now by somebody else; plan again";
+                    return Err(Error::Conflict(text.to_owned()));
+                }
+                apply(tx, &edits, at).await
             })
-            .await?;
-        if done {
-            self.fresh_schema().await?;
-        }
-        Ok(done)
+        })
+        .await?;
+        self.fresh_schema().await.map(|_| ())
     }
 }
 
@@ -76,6 +75,10 @@ async fn keep_others_out(tx: &mut Tx) -> Result<()> {
         "topic_versions",
         "forms",
         "campaigns",
+        "relays",
+        "sender_domains",
+        "dkim_keys",
+        "recipient_limits",
     ];
     let tables: Vec<String> = tables.iter().map(|table| format!("{s}{table}")).collect();
     // Whoever waits here for somebody who waits for this gives up after a while, and says so.
@@ -108,6 +111,7 @@ async fn apply(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
     }
     content(tx, edits, at).await?;
     consent(tx, edits, at).await?;
+    mail::apply(tx, edits, at).await?;
     for edit in &edits.campaigns {
         let is_there = match edit {
             Edit::Add { id, number, value } => {
