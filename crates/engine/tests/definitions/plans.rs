@@ -155,12 +155,8 @@ async fn a_change_shows_its_fields(test: TestHub) {
     assert!(plan.losses().next().is_none(), "more digits lose nothing");
 }
 
-async fn a_wider_kind_keeps_its_values(test: TestHub) {
-    use tidings_domain::change::{
-        Change, CustomerRef, FieldChange, Identity, IdentityKind, UpsertCustomer,
-    };
-    let ctx = &test.ctx;
-    let mut files = small(ctx).await;
+async fn one_customer(ctx: &Ctx) {
+    use tidings_domain::change::{Change, FieldChange, UpsertCustomer};
     let customer = UpsertCustomer {
         external_id: Some("1".to_owned()),
         attributes: vec![("points".to_owned(), FieldChange::SetJson(json!(12)))],
@@ -168,6 +164,13 @@ async fn a_wider_kind_keeps_its_values(test: TestHub) {
     };
     let done = tidings_engine::changes::apply(ctx, vec![Change::UpsertCustomer(customer)]).await;
     done.expect("a customer");
+}
+
+async fn a_wider_kind_keeps_its_values(test: TestHub) {
+    use tidings_domain::change::{CustomerRef, Identity, IdentityKind};
+    let ctx = &test.ctx;
+    let mut files = small(ctx).await;
+    one_customer(ctx).await;
     edit(
         &mut files,
         "attributes/points.toml",
@@ -181,6 +184,28 @@ async fn a_wider_kind_keeps_its_values(test: TestHub) {
     let value = found.expect("the customer").attributes()["points"].clone();
     assert_eq!(value, json!("12.000"));
     assert_eq!(schema.attributes[1].kind, ValueKind::Decimal { scale: 3 });
+}
+
+async fn emptied_values_empty_their_segments(test: TestHub) {
+    let ctx = &test.ctx;
+    let mut files = small(ctx).await;
+    segments::create(ctx, "Has points", &json!({"attribute": "points", "op": "exists"}))
+        .await
+        .expect("a segment");
+    one_customer(ctx).await;
+    test.run_due_jobs().await;
+    let size = || async {
+        let listed = segments::list(ctx).await.expect("segments");
+        let number = listed.iter().find(|one| one.name == "Has points").expect("it").number;
+        segments::sizes(ctx).await.expect("sizes").get(&number).copied().unwrap_or(0)
+    };
+    assert_eq!(size().await, 1);
+    files.extend(definitions::export(ctx).await.expect("export"));
+    edit(&mut files, "attributes/points.toml", "\"integer\"", "\"text\"");
+    let told = Agreed { data_loss: true, ..Agreed::default() };
+    definitions::apply(ctx, &files, &told).await.expect("apply");
+    test.run_due_jobs().await;
+    assert_eq!(size().await, 0);
 }
 
 async fn secrets_are_named_and_never_written(test: TestHub) {
@@ -238,6 +263,7 @@ async fn secrets_are_named_and_never_written(test: TestHub) {
 }
 
 on_both_engines!(
+    emptied_values_empty_their_segments,
     secrets_are_named_and_never_written,
     another_name_with_the_same_id_is_a_rename,
     two_may_swap_their_names,

@@ -8,12 +8,12 @@ use tidings_domain::{
 };
 
 use super::schema::parked;
-use super::{Definitions, Edit, Edits, Picture, groups, mail, read, schema};
+use super::{Conversion, Definitions, Edit, Edits, Picture, groups, mail, read, schema};
 use crate::engines::{Priority, Tx};
 use crate::sql::{Dialect, Sql};
 use crate::topics::{NewTopic, TopicChange};
 use crate::workspace::Workspace;
-use crate::{Error, Result, blocks, campaigns, forms, images, segments, templates, topics};
+use crate::{Error, Result, blocks, campaigns, forms, images, jobs, segments, templates, topics};
 
 static PARK_SEGMENT: Sql =
     Sql::reference("park_segment", "update {s}segments set name = ?2 where number = ?1");
@@ -23,11 +23,16 @@ static PARK_TEMPLATE: Sql =
     Sql::reference("park_template", "update {s}templates set name = ?2 where number = ?1");
 static PARK_FORM: Sql =
     Sql::reference("park_form", "update {s}forms set name = ?2 where number = ?1");
+static EVALUATE_AGAIN: Sql = Sql::reference(
+    "evaluate_segments_again",
+    "update {s}segments set version = version + 1, next_slice = 0, updated_at = ?1
+     returning number",
+);
 static RENAME_IMAGE: Sql =
     Sql::reference("rename_image", "update {s}images set name = ?2 where number = ?1");
 
 pub(super) static SQL: &[&Sql] =
-    &[&PARK_SEGMENT, &PARK_BLOCK, &PARK_TEMPLATE, &PARK_FORM, &RENAME_IMAGE];
+    &[&PARK_SEGMENT, &PARK_BLOCK, &PARK_TEMPLATE, &PARK_FORM, &EVALUATE_AGAIN, &RENAME_IMAGE];
 
 impl Workspace {
     /// Makes all changes, or none: a conflict, where the definitions are not any more what the changes
@@ -109,6 +114,7 @@ async fn apply(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
             Edit::Drop { .. } => {}
         }
     }
+    evaluate_again(tx, edits, at).await?;
     content(tx, edits, at).await?;
     consent(tx, edits, at).await?;
     mail::apply(tx, edits, at).await?;
@@ -123,6 +129,24 @@ async fn apply(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
         there(is_there?, "a draft of a campaign")?;
     }
     drops(tx, edits).await
+}
+
+/// Where values were emptied, segments have other members by the same rules.
+async fn evaluate_again(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
+    let fields = edits.fields.iter().flat_map(|table| &table.edits);
+    let empties = edits
+        .attributes
+        .iter()
+        .chain(fields)
+        .any(|edit| matches!(edit, Edit::Change { value: (_, Conversion::Empty), .. }));
+    if !empties {
+        return Ok(());
+    }
+    for row in tx.query(&EVALUATE_AGAIN, crate::params![at]).await? {
+        let number: i32 = row.small(0)?;
+        jobs::add(tx, segments::EVALUATE_SEGMENT, &number.to_string(), "", at).await?;
+    }
+    Ok(())
 }
 
 /// Gives every name free that somebody else may take.
