@@ -238,6 +238,33 @@ export interface Version { version: number; created_at: string }
 
 export interface DiffLine { change: 'same' | 'removed' | 'added'; text: string; old: number | null; new: number | null }
 
+/** A file of a workspace as text: `text`, or `base64` for what is none. */
+export interface DefinitionFile { path: string; text?: string; base64?: string }
+
+export interface DefinitionNotice { file: string; line?: number; message: string }
+
+export interface DefinitionDifference { path: string; old?: string; new?: string; lines?: DiffLine[] }
+
+export interface DefinitionChange {
+  action: 'create' | 'change' | 'rename' | 'drop'
+  kind: string
+  id: string
+  name: string
+  old_name: string | null
+  file: string | null
+  differences: DefinitionDifference[]
+  loses: string | null
+}
+
+export interface DefinitionPlan {
+  fingerprint: string
+  changes: DefinitionChange[]
+  launches: { id: string; name: string; file: string; at: string | null }[]
+  problems: DefinitionNotice[]
+  notes: DefinitionNotice[]
+  missing_secrets: string[]
+}
+
 export interface PartDiff { part: string; lines: DiffLine[] }
 
 export interface BlockSummary { id: string; number: number; name: string; version: number; updated_at: string }

@@ -104,7 +104,7 @@ pub async fn compare(ctx: &Ctx, id: BlockId, from: i32, to: i32) -> Result<Vec<P
     Ok(diff::parts([("body".to_owned(), old.body, new.body)]))
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     tidings_domain::schema::checked_name(name).map_err(|text| Error::invalid("name", text))?;
     let fits = |c: char| c.is_alphanumeric() || " _-./".contains(c);
     if !name.chars().all(fits) {
@@ -115,24 +115,37 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 async fn check_body(ctx: &Ctx, name: &str, body: &str) -> Result<()> {
+    let template = parsed(body)?;
+    let names = template.includes().into_iter().map(|one| one.name).collect();
+    check_includes(name, &template, &Blocks::load(ctx, names, ctx.now()).await?)
+}
+
+/// Checks a body among all blocks by their names.
+pub(crate) fn check_among(name: &str, body: &str, all: &HashMap<String, String>) -> Result<()> {
+    let template = parsed(body)?;
+    let names = template.includes().into_iter().map(|one| one.name).collect();
+    check_includes(name, &template, &Blocks::among(names, all))
+}
+
+fn parsed(body: &str) -> Result<Template> {
     if body.len() > MAX_BYTES {
         return Err(Error::invalid("body", "a block has at most 200,000 bytes"));
     }
     if body.contains('\0') {
         return Err(Error::invalid("body", "a block has no NUL characters"));
     }
-    let template = Template::parse(body)
-        .map_err(|error| Error::Invalid(vec![crate::messages::parse_fault("body", &error)]))?;
-    let included = template.includes();
-    let names = included.iter().map(|one| one.name.clone()).collect();
-    let blocks = Blocks::load(ctx, names, ctx.now()).await?;
+    Template::parse(body)
+        .map_err(|error| Error::Invalid(vec![crate::messages::parse_fault("body", &error)]))
+}
+
+fn check_includes(name: &str, template: &Template, blocks: &Blocks) -> Result<()> {
     let mut faults = Vec::new();
-    for one in included {
+    for one in template.includes() {
         let fault = if one.name == name {
             Some(("cycle", format!("'{name}' would include itself")))
         } else if blocks.get(&one.name).is_none() {
             Some(("unknown_block", format!("no content block is named '{}'", one.name)))
-        } else if reaches(&blocks, &one.name, name) {
+        } else if reaches(blocks, &one.name, name) {
             Some(("cycle", format!("'{}' includes '{name}' already", one.name)))
         } else {
             None

@@ -110,7 +110,18 @@ pub async fn drop(ctx: &Ctx, id: CampaignId) -> Result<()> {
     }
 }
 
-async fn checked_draft(ctx: &Ctx, mut draft: CampaignDraft) -> Result<CampaignDraft> {
+async fn checked_draft(ctx: &Ctx, draft: CampaignDraft) -> Result<CampaignDraft> {
+    let draft = checked_parts(draft)?;
+    let schema = ctx.workspace.schema().await?;
+    draft
+        .plan
+        .check(draft.class, &schema)
+        .map_err(|fault| Error::invalid(fault.path, fault.message))?;
+    Ok(draft)
+}
+
+/// Checks what needs nothing but the draft.
+pub(crate) fn checked_parts(mut draft: CampaignDraft) -> Result<CampaignDraft> {
     checked_name(&draft.name).map_err(|text| Error::invalid("name", text))?;
     let sender = &mut draft.sender;
     sender.address =
@@ -123,11 +134,6 @@ async fn checked_draft(ctx: &Ctx, mut draft: CampaignDraft) -> Result<CampaignDr
             checked::email(reply_to).map_err(|text| Error::invalid("sender.reply_to", text))?;
     }
     check_link_parameters(&draft.link_parameters)?;
-    let schema = ctx.workspace.schema().await?;
-    draft
-        .plan
-        .check(draft.class, &schema)
-        .map_err(|fault| Error::invalid(fault.path, fault.message))?;
     if draft.plan.local.is_some() && draft.scheduled_at.is_some() {
         let text = "a campaign at a local time has no other time";
         return Err(Error::invalid("scheduled_at", text));

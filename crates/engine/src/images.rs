@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The most that one picture may take. Mail readers load every picture of a mail at once.
 pub const MAX_BYTES: usize = 5 * 1024 * 1024;
 /// The most that all pictures of a workspace may take.
-const MAX_TOTAL_BYTES: i64 = 1024 * 1024 * 1024;
+pub(crate) const MAX_TOTAL_BYTES: i64 = 1024 * 1024 * 1024;
 /// The most pixels of a side: what decoders of phones still take.
 const MAX_SIDE: u32 = 10_000;
 
@@ -28,19 +28,9 @@ pub struct Found {
 
 /// Keeps a picture; gives its id. What its name says about its kind is not believed.
 pub async fn create(ctx: &Ctx, name: &str, bytes: Vec<u8>) -> Result<ImageId> {
-    tidings_domain::schema::checked_name(name).map_err(|text| Error::invalid("name", text))?;
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::invalid("", "a picture has at most 5 MB"));
-    }
-    let found = look(&bytes)
-        .ok_or_else(|| Error::invalid("", "expected a PNG, JPEG, GIF or WebP picture"))?;
-    if found.width == 0 || found.height == 0 || found.width.max(found.height) > MAX_SIDE {
-        return Err(Error::invalid("", "a picture has 1 to 10,000 pixels a side"));
-    }
-    let mut secret = [0_u8; 18];
-    rand::Rng::fill_bytes(&mut rand::rng(), &mut secret);
+    let found = checked(name, &bytes)?;
     let new = NewImage {
-        secret: URL_SAFE_NO_PAD.encode(secret),
+        secret: fresh_secret(),
         name: name.to_owned(),
         kind: found.kind.to_owned(),
         width: i64::from(found.width),
@@ -48,6 +38,33 @@ pub async fn create(ctx: &Ctx, name: &str, bytes: Vec<u8>) -> Result<ImageId> {
         bytes,
     };
     Ok(ctx.workspace.add_image(new, MAX_TOTAL_BYTES, ctx.now()).await?)
+}
+
+/// The part of a new picture's address that nobody can guess.
+pub(crate) fn fresh_secret() -> String {
+    let mut secret = [0_u8; 18];
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut secret);
+    URL_SAFE_NO_PAD.encode(secret)
+}
+
+/// Whether a text can be that part.
+pub(crate) fn is_secret(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+}
+
+/// Checks a picture by what it holds.
+pub(crate) fn checked(name: &str, bytes: &[u8]) -> Result<Found> {
+    tidings_domain::schema::checked_name(name).map_err(|text| Error::invalid("name", text))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(Error::invalid("", "a picture has at most 5 MB"));
+    }
+    let found = look(bytes)
+        .ok_or_else(|| Error::invalid("", "expected a PNG, JPEG, GIF or WebP picture"))?;
+    if found.width == 0 || found.height == 0 || found.width.max(found.height) > MAX_SIDE {
+        return Err(Error::invalid("", "a picture has 1 to 10,000 pixels a side"));
+    }
+    Ok(found)
 }
 
 /// One picture by its id.
@@ -90,8 +107,7 @@ pub async fn drop(ctx: &Ctx, id: ImageId) -> Result<()> {
 pub async fn show(hub: &Arc<Hub>, workspace: i64, file: &str) -> Result<(String, Vec<u8>)> {
     let gone = || Error::NotFound("this picture".to_owned());
     let (secret, kind) = file.split_once('.').ok_or_else(gone)?;
-    if secret.len() > 64 || !secret.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    {
+    if !is_secret(secret) {
         return Err(gone());
     }
     let rows = hub.store.system.workspaces().await?;

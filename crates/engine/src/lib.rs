@@ -12,6 +12,7 @@ pub mod changes;
 pub mod checks;
 pub mod consents;
 pub mod customers;
+pub mod definitions;
 pub mod deliveries;
 pub mod diff;
 pub mod error;

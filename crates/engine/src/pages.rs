@@ -82,6 +82,14 @@ pub async fn settings(ctx: &Ctx) -> Result<PageSettings> {
 
 /// Saves what a workspace says for itself.
 pub async fn save(ctx: &Ctx, settings: PageSettings) -> Result<PageSettings> {
+    check(&settings)?;
+    let json =
+        serde_json::to_string(&settings).map_err(|error| Error::Internal(error.to_string()))?;
+    ctx.workspace.put_public_pages(json).await?;
+    Ok(settings)
+}
+
+pub(crate) fn check(settings: &PageSettings) -> Result<()> {
     checked_language(&settings.default_language)
         .map_err(|text| Error::invalid("default_language", text))?;
     if settings.texts.len() > 40 {
@@ -100,10 +108,7 @@ pub async fn save(ctx: &Ctx, settings: PageSettings) -> Result<PageSettings> {
             }
         }
     }
-    let json =
-        serde_json::to_string(&settings).map_err(|error| Error::Internal(error.to_string()))?;
-    ctx.workspace.put_public_pages(json).await?;
-    Ok(settings)
+    Ok(())
 }
 
 /// The words as they stand for every language that has any, with the workspace's own.

@@ -11,7 +11,7 @@ use crate::mail::{self, RELAY_SECRET};
 use crate::{Ctx, Error, Fault, Result};
 
 /// Relays of one workspace at most; each may hold connections open.
-const MOST: usize = 50;
+pub(crate) const MOST: usize = 50;
 
 /// What a user decides about a relay.
 #[derive(Clone, PartialEq, Eq)]
@@ -168,33 +168,17 @@ fn shown(stored: Stored, state: Option<State>) -> Relay {
 
 /// The settings as they are kept, or every field that is wrong.
 fn checked(ctx: &Ctx, input: RelayInput, before: Option<&RelaySettings>) -> Result<RelaySettings> {
-    let mut faults = Vec::new();
+    let (url, in_url, mut faults) = checked_shape(&input);
     let mut fault = |path: &str, message: String| faults.push(Fault::new(path, "invalid", message));
-    if let Err(expected) = checked_name(&input.name) {
-        fault("name", expected);
-    }
-    let (url, in_url) = match checked_url(&input.url) {
-        Ok(parts) => parts,
-        Err(message) => {
-            fault("url", message);
-            (String::new(), None)
-        }
-    };
-    for (path, value, least, most) in [
-        ("per_second", input.per_second.unwrap_or(1), 1, 100_000),
-        ("open_max", input.open_max, 1, 1_000),
-        ("weight", input.weight, 0, 1_000),
-    ] {
-        if !(least..=most).contains(&value) {
-            fault(path, format!("expected {least} to {most}"));
-        }
-    }
+    let input_username = input.username.clone();
     let (username, password) = match (input.username, in_url) {
         (Some(name), _) => (Some(name), input.password),
         (None, Some((name, password))) => (Some(name), Some(password)),
         (None, None) => (None, input.password),
     };
-    for (path, text) in [("username", &username), ("password", &password)] {
+    // A name that stood in the URL was not looked at yet.
+    let from_url = username.clone().filter(|_| input_username.is_none());
+    for (path, text) in [("username", &from_url), ("password", &password)] {
         let odd = |text: &String| {
             text.is_empty() || text.len() > 1_000 || text.contains(char::is_control)
         };
@@ -228,6 +212,37 @@ fn checked(ctx: &Ctx, input: RelayInput, before: Option<&RelaySettings>) -> Resu
         weight: input.weight,
         enabled: input.enabled,
     })
+}
+
+/// Checks what is no secret: gives the URL, what it signs in with, and every field that is wrong.
+pub(crate) fn checked_shape(input: &RelayInput) -> (String, Option<(String, String)>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let mut fault = |path: &str, message: String| faults.push(Fault::new(path, "invalid", message));
+    if let Err(expected) = checked_name(&input.name) {
+        fault("name", expected);
+    }
+    let (url, in_url) = match checked_url(&input.url) {
+        Ok(parts) => parts,
+        Err(message) => {
+            fault("url", message);
+            (String::new(), None)
+        }
+    };
+    for (path, value, least, most) in [
+        ("per_second", input.per_second.unwrap_or(1), 1, 100_000),
+        ("open_max", input.open_max, 1, 1_000),
+        ("weight", input.weight, 0, 1_000),
+    ] {
+        if !(least..=most).contains(&value) {
+            fault(path, format!("expected {least} to {most}"));
+        }
+    }
+    let odd =
+        |text: &String| text.is_empty() || text.len() > 1_000 || text.contains(char::is_control);
+    if input.username.as_ref().is_some_and(odd) {
+        fault("username", "expected 1 to 1,000 bytes in one line".to_owned());
+    }
+    (url, in_url, faults)
 }
 
 /// A URL and what it signs in with. Options that read files of this machine or believe any

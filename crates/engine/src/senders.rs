@@ -13,7 +13,7 @@ use crate::{Ctx, Error, Fault, Result};
 /// Keys of one domain at most.
 const MOST_KEYS: usize = 8;
 /// Sender domains and limits of a workspace at most.
-const MOST: usize = 1_000;
+pub(crate) const MOST: usize = 1_000;
 /// A string of a TXT record holds so many bytes; longer values are several strings.
 const TXT_BYTES: usize = 255;
 
@@ -217,6 +217,12 @@ pub async fn limits(ctx: &Ctx) -> Result<Vec<RecipientLimit>> {
 
 /// Puts these limits in the place of all others; `*` is for every domain without its own.
 pub async fn put_limits(ctx: &Ctx, limits: Vec<RecipientLimit>) -> Result<Vec<RecipientLimit>> {
+    ctx.workspace.put_recipient_limits(checked_limits(limits)?).await?;
+    self::limits(ctx).await
+}
+
+/// Limits in their one spelling, or every one that is wrong.
+pub(crate) fn checked_limits(limits: Vec<RecipientLimit>) -> Result<Vec<RecipientLimit>> {
     let mut checked: Vec<RecipientLimit> = Vec::with_capacity(limits.len());
     let mut faults = Vec::new();
     if limits.len() > MOST {
@@ -244,19 +250,18 @@ pub async fn put_limits(ctx: &Ctx, limits: Vec<RecipientLimit>) -> Result<Vec<Re
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    ctx.workspace.put_recipient_limits(checked).await?;
-    self::limits(ctx).await
+    Ok(checked)
 }
 
 /// A domain in ASCII and lower case.
-fn checked_domain(path: &str, text: &str) -> Result<String> {
+pub(crate) fn checked_domain(path: &str, text: &str) -> Result<String> {
     let fault = || Error::invalid(path, "expected a domain such as shop.example");
     let address = checked::email(&format!("x@{}", text.trim())).map_err(|_| fault())?;
     mail::domain_of(&address).ok_or_else(fault)
 }
 
 /// `http(s)://host[:port]`, without a slash at the end.
-fn checked_tracking_url(text: &str) -> Result<String> {
+pub(crate) fn checked_tracking_url(text: &str) -> Result<String> {
     let fault =
         || Error::invalid("tracking_url", "expected a URL such as https://news.shop.example");
     let (scheme, place) = text.trim().trim_end_matches('/').split_once("://").ok_or_else(fault)?;

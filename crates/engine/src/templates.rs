@@ -54,6 +54,12 @@ pub async fn drop(ctx: &Ctx, id: TemplateId) -> Result<()> {
 }
 
 async fn check(ctx: &Ctx, draft: &mut TemplateDraft) -> Result<()> {
+    check_parts(draft)?;
+    Compiled::new(ctx, draft, ctx.now()).await.map(|_| ())
+}
+
+/// Checks what needs nothing but the draft, and gives its languages their one spelling.
+pub(crate) fn check_parts(draft: &mut TemplateDraft) -> Result<()> {
     tidings_domain::schema::checked_name(&draft.name)
         .map_err(|text| Error::invalid("name", text))?;
     if draft.variants.len() > MAX_VARIANTS {
@@ -76,7 +82,7 @@ async fn check(ctx: &Ctx, draft: &mut TemplateDraft) -> Result<()> {
     if bytes > MAX_BYTES {
         return Err(Error::invalid("html", "a template has at most 1,000,000 bytes"));
     }
-    Compiled::new(ctx, draft, ctx.now()).await.map(|_| ())
+    Ok(())
 }
 
 fn check_part(path: &str, subject: &str, html: &str, text: &str) -> Result<()> {

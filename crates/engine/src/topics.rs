@@ -8,7 +8,7 @@ pub use tidings_store::topics::{Topic, TopicChange, TopicText, TopicTexts, Topic
 use crate::pages::checked_language;
 use crate::{Ctx, Error, Fault, Result};
 
-const MAX_TOPICS: usize = 200;
+pub(crate) const MAX_TOPICS: usize = 200;
 
 /// Makes a topic.
 pub async fn create(
@@ -65,14 +65,14 @@ pub(crate) fn text_in<'t>(topic: &'t Topic, languages: [&str; 2]) -> Option<&'t 
     found.or_else(|| topic.texts.values().next())
 }
 
-fn check_description(description: &str) -> Result<()> {
+pub(crate) fn check_description(description: &str) -> Result<()> {
     if description.chars().count() > 500 || description.contains('\0') {
         return Err(Error::invalid("description", "expected at most 500 characters"));
     }
     Ok(())
 }
 
-fn check_texts(texts: &TopicTexts) -> Result<()> {
+pub(crate) fn check_texts(texts: &TopicTexts) -> Result<()> {
     if texts.is_empty() || texts.len() > 40 {
         let message = "expected the text in 1 to 40 languages, such as {\"en\": {…}}";
         return Err(Error::Invalid(vec![Fault::new("texts", "required", message)]));

@@ -4,7 +4,7 @@
 use tidings_domain::{BlockId, Timestamp};
 
 use crate::customers::Page;
-use crate::engines::Priority;
+use crate::engines::{Priority, Tx};
 use crate::sql::{Row, Sql};
 use crate::templates::{Version, version};
 use crate::workspace::Workspace;
@@ -24,7 +24,7 @@ pub struct Block {
 static ADD: Sql = Sql::reference(
     "add_block",
     "insert into {s}blocks (number, id, name, version, created_at, updated_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, 1, ?3, ?3 from {s}blocks where true
+     select coalesce(?4, max(number) + 1, 1), ?1, ?2, 1, ?3, ?3 from {s}blocks where true
      returning number",
 );
 static ADD_VERSION: Sql = Sql::reference(
@@ -100,6 +100,44 @@ fn block(row: &Row) -> Result<Block> {
     })
 }
 
+/// Every block at its newest version.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Block>> {
+    tx.query(&LIST, crate::params![0, i64::MAX]).await?.iter().map(block).collect()
+}
+
+/// Adds a block at version 1, with a number that is known to be free or the next one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: BlockId,
+    number: Option<i32>,
+    (name, body): (&str, &str),
+    at: Timestamp,
+) -> Result<()> {
+    let row = tx.first(&ADD, crate::params![id, name, at, number]).await?;
+    let row = row.ok_or_else(|| Error::Corrupt("no number for a block".into()))?;
+    tx.execute(&ADD_VERSION, crate::params![row.int(0)?, 1_i32, body, at]).await.map(drop)
+}
+
+/// Writes a new version; `None` where there is no such block.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    id: BlockId,
+    body: &str,
+    at: Timestamp,
+) -> Result<Option<i32>> {
+    let row = tx.first(&NEW_VERSION, crate::params![id, at]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let version: i32 = row.small(1)?;
+    tx.execute(&ADD_VERSION, crate::params![row.int(0)?, version, body, at]).await?;
+    Ok(Some(version))
+}
+
+/// Drops a block; false where there is none.
+pub(crate) async fn remove(tx: &mut Tx, id: BlockId) -> Result<bool> {
+    tx.execute(&DROP_VERSIONS, crate::params![id]).await?;
+    Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
+}
+
 impl Workspace {
     /// Adds a block at version 1; a taken name is a conflict.
     pub async fn add_block(&self, name: &str, body: &str, at: Timestamp) -> Result<BlockId> {
@@ -107,12 +145,7 @@ impl Workspace {
         let (name, body) = (name.to_owned(), body.to_owned());
         let taken = format!("a block named {name} exists");
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&ADD, crate::params![id, &name, at]).await?;
-                let row = row.ok_or_else(|| Error::Corrupt("no number for a block".into()))?;
-                let params = crate::params![row.int(0)?, 1_i32, &body, at];
-                tx.execute(&ADD_VERSION, params).await.map(|_| id)
-            })
+            Box::pin(async move { add(tx, id, None, (&name, &body), at).await.map(|()| id) })
         })
         .await
         .map_err(|error| match error {
@@ -126,14 +159,7 @@ impl Workspace {
     pub async fn put_block(&self, id: BlockId, body: &str, at: Timestamp) -> Result<Option<i32>> {
         let body = body.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&NEW_VERSION, crate::params![id, at]).await?;
-                let Some(row) = row else { return Ok(None) };
-                let version: i32 = row.small(1)?;
-                let params = crate::params![row.int(0)?, version, &body, at];
-                tx.execute(&ADD_VERSION, params).await?;
-                Ok(Some(version))
-            })
+            Box::pin(async move { put(tx, id, &body, at).await })
         })
         .await
     }
@@ -204,10 +230,7 @@ impl Workspace {
     /// Drops a block; false where there is none. That nothing includes it is for the caller to see.
     pub async fn drop_block(&self, id: BlockId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&DROP_VERSIONS, crate::params![id]).await?;
-                Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

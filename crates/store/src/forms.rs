@@ -100,7 +100,7 @@ static TAKEN: Sql =
 static ADD: Sql = Sql::reference(
     "add_form",
     "insert into {s}forms (number, id, name, definition, created_at, updated_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, ?4 from {s}forms where true",
+     select coalesce(?5, max(number) + 1, 1), ?1, ?2, ?3, ?4, ?4 from {s}forms where true",
 );
 static CHANGE: Sql = Sql::reference(
     "change_form",
@@ -191,13 +191,41 @@ async fn one(tx: &mut Tx, id: FormId) -> Result<Form> {
     form(&row.ok_or_else(|| Error::NotFound("the form".to_owned()))?)
 }
 
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Form>> {
+    tx.query(&LIST, &[]).await?.iter().map(form).collect()
+}
+
+/// Makes a form, with a number that is known to be free or the next one; a taken name is a conflict.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: FormId,
+    number: Option<i32>,
+    (name, definition): (&str, &str),
+    at: Timestamp,
+) -> Result<()> {
+    free_name(tx, name, id).await?;
+    tx.execute(&ADD, crate::params![id, name, definition, at, number]).await.map(drop)
+}
+
+/// Changes a form; `archived` takes it off or puts it back.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    id: FormId,
+    (name, definition): (&str, &str),
+    archived: bool,
+    at: Timestamp,
+) -> Result<()> {
+    let old = one(tx, id).await?;
+    free_name(tx, name, id).await?;
+    let archived_at = archived.then(|| old.archived_at.unwrap_or(at));
+    let row = crate::params![id, name, definition, archived_at, at];
+    tx.execute(&CHANGE, row).await.map(drop)
+}
+
 impl Workspace {
     /// Every form, oldest first.
     pub async fn forms(&self) -> Result<Vec<Form>> {
-        self.read(|tx| {
-            Box::pin(async move { tx.query(&LIST, &[]).await?.iter().map(form).collect() })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { all(tx).await })).await
     }
 
     pub async fn form(&self, id: FormId) -> Result<Form> {
@@ -220,8 +248,7 @@ impl Workspace {
         let (name, definition) = (name.to_owned(), definition.to_owned());
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                free_name(tx, &name, id).await?;
-                tx.execute(&ADD, crate::params![id, &name, &definition, at]).await?;
+                add(tx, id, None, (&name, &definition), at).await?;
                 one(tx, id).await
             })
         })
@@ -240,11 +267,7 @@ impl Workspace {
         let (name, definition) = (name.to_owned(), definition.to_owned());
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                let old = one(tx, id).await?;
-                free_name(tx, &name, id).await?;
-                let archived_at = archived.then(|| old.archived_at.unwrap_or(at));
-                let row = crate::params![id, &name, &definition, archived_at, at];
-                tx.execute(&CHANGE, row).await?;
+                put(tx, id, (&name, &definition), archived, at).await?;
                 one(tx, id).await
             })
         })

@@ -4,7 +4,7 @@
 use tidings_domain::{ImageId, Timestamp};
 
 use crate::customers::Page;
-use crate::engines::Priority;
+use crate::engines::{Priority, Tx};
 use crate::sql::{Row, Sql};
 use crate::workspace::Workspace;
 use crate::{Error, Result};
@@ -40,7 +40,8 @@ pub struct NewImage {
 static ADD: Sql = Sql::reference(
     "add_image",
     "insert into {s}images (number, id, secret, name, kind, width, height, size_bytes, created_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 from {s}images where true
+     select coalesce(?9, max(number) + 1, 1), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+     from {s}images where true
      returning number",
 );
 static ADD_FILE: Sql = Sql::reference(
@@ -88,6 +89,49 @@ fn image(row: &Row) -> Result<Image> {
     })
 }
 
+/// What is known of every picture, oldest first.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Image>> {
+    let rows = tx.query(&LIST, crate::params![i64::from(i32::MAX), i64::MAX]).await?;
+    rows.iter().rev().map(image).collect()
+}
+
+/// Keeps a picture, with a number that is known to be free or the next one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: ImageId,
+    number: Option<i32>,
+    new: &NewImage,
+    most_bytes: i64,
+    at: Timestamp,
+) -> Result<()> {
+    let size_bytes = new.bytes.len() as i64;
+    let total = tx.first(&TOTAL, &[]).await?.map_or(Ok(0), |row| row.int(0))?;
+    if total + size_bytes > most_bytes {
+        let text = "the library is full; remove pictures that are not used";
+        return Err(Error::Conflict(text.to_owned()));
+    }
+    let params = crate::params![
+        id,
+        &new.secret,
+        &new.name,
+        &new.kind,
+        new.width,
+        new.height,
+        size_bytes,
+        at,
+        number
+    ];
+    let row = tx.first(&ADD, params).await?;
+    let row = row.ok_or_else(|| Error::Corrupt("no number for an image".into()))?;
+    tx.execute(&ADD_FILE, crate::params![row.int(0)?, new.bytes.clone()]).await.map(drop)
+}
+
+/// Drops a picture; false where there is none.
+pub(crate) async fn remove(tx: &mut Tx, id: ImageId) -> Result<bool> {
+    tx.execute(&DROP_FILE, crate::params![id]).await?;
+    Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
+}
+
 impl Workspace {
     /// Keeps a picture. One that would make all of them larger than `most_bytes` is a conflict.
     pub async fn add_image(
@@ -98,28 +142,7 @@ impl Workspace {
     ) -> Result<ImageId> {
         let id = ImageId::generate();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let size_bytes = new.bytes.len() as i64;
-                let total = tx.first(&TOTAL, &[]).await?.map_or(Ok(0), |row| row.int(0))?;
-                if total + size_bytes > most_bytes {
-                    let text = "the library is full; remove pictures that are not used";
-                    return Err(Error::Conflict(text.to_owned()));
-                }
-                let params = crate::params![
-                    id,
-                    &new.secret,
-                    &new.name,
-                    &new.kind,
-                    new.width,
-                    new.height,
-                    size_bytes,
-                    at
-                ];
-                let row = tx.first(&ADD, params).await?;
-                let row = row.ok_or_else(|| Error::Corrupt("no number for an image".into()))?;
-                tx.execute(&ADD_FILE, crate::params![row.int(0)?, new.bytes.clone()]).await?;
-                Ok(id)
-            })
+            Box::pin(async move { add(tx, id, None, &new, most_bytes, at).await.map(|()| id) })
         })
         .await
     }
@@ -161,10 +184,7 @@ impl Workspace {
     /// Drops a picture; false where there is none.
     pub async fn drop_image(&self, id: ImageId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&DROP_FILE, crate::params![id]).await?;
-                Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

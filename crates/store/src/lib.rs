@@ -12,6 +12,7 @@ pub mod campaigns;
 pub mod changes;
 pub mod consents;
 pub mod customers;
+pub mod definitions;
 pub mod deliveries;
 mod engines;
 pub mod error;

@@ -44,6 +44,7 @@ pub static WORKSPACE: &[Migration] = migrations! { "sqlite", "postgres";
     12 "customers_found" "0012_customers_found.sql",
     13 "merges" "0013_merges.sql",
     14 "retention" "0014_retention.sql",
+    15 "definitions" "0015_definitions.sql",
 };
 
 pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_system";

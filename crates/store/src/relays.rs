@@ -40,7 +40,7 @@ static ADD: Sql = Sql::reference(
     "add_relay",
     "insert into {s}relays (number, id, name, url, username, secret, per_second, open_max, weight,
        enabled, created_at, updated_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10
+     select coalesce(?11, max(number) + 1, 1), ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10
      from {s}relays where true",
 );
 static CHANGE: Sql = Sql::reference(
@@ -123,6 +123,33 @@ fn params(id: RelayId, settings: &RelaySettings, at: Timestamp) -> Vec<crate::sq
     .to_vec()
 }
 
+/// Adds a relay, with a number that is known to be free or the next one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: RelayId,
+    number: Option<i32>,
+    settings: &RelaySettings,
+    at: Timestamp,
+) -> Result<()> {
+    let mut row = params(id, settings, at);
+    row.push(number.into());
+    tx.execute(&ADD, &row).await.map(drop)
+}
+
+pub(crate) async fn put(
+    tx: &mut Tx,
+    id: RelayId,
+    settings: &RelaySettings,
+    at: Timestamp,
+) -> Result<bool> {
+    Ok(tx.execute(&CHANGE, &params(id, settings, at)).await? > 0)
+}
+
+pub(crate) async fn remove(tx: &mut Tx, id: RelayId) -> Result<bool> {
+    tx.execute(&UNASSIGN, crate::params![id]).await?;
+    Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
+}
+
 fn taken(name: &str) -> impl Fn(Error) -> Error + '_ {
     move |error| match error {
         Error::Conflict(_) => Error::Conflict(format!("a relay named {name} exists")),
@@ -134,12 +161,12 @@ impl Workspace {
     /// Adds a relay; a taken name is a conflict.
     pub async fn add_relay(&self, settings: RelaySettings, at: Timestamp) -> Result<RelayId> {
         let id = RelayId::generate();
-        let params = params(id, &settings, at);
+        let name = settings.name.clone();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move { tx.execute(&ADD, &params).await.map(|_| id) })
+            Box::pin(async move { add(tx, id, None, &settings, at).await.map(|()| id) })
         })
         .await
-        .map_err(taken(&settings.name))
+        .map_err(taken(&name))
     }
 
     /// Changes a relay; false where there is none.
@@ -149,22 +176,19 @@ impl Workspace {
         settings: RelaySettings,
         at: Timestamp,
     ) -> Result<bool> {
-        let params = params(id, &settings, at);
+        let name = settings.name.clone();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move { Ok(tx.execute(&CHANGE, &params).await? > 0) })
+            Box::pin(async move { put(tx, id, &settings, at).await })
         })
         .await
-        .map_err(taken(&settings.name))
+        .map_err(taken(&name))
     }
 
     /// Drops a relay; sender domains that were assigned to it are so no more. False where there is
     /// none.
     pub async fn drop_relay(&self, id: RelayId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&UNASSIGN, crate::params![id]).await?;
-                Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

@@ -115,7 +115,7 @@ fn attribute(row: &Row) -> Result<Attribute> {
     })
 }
 
-fn column_type(kind: &Kind, dialect: Dialect) -> &'static str {
+pub(crate) fn column_type(kind: &Kind, dialect: Dialect) -> &'static str {
     match (kind.storage(), dialect) {
         (Storage::Text, Dialect::Sqlite) => "text",
         (Storage::Text, Dialect::Postgres) => "text collate \"C\"",
@@ -128,7 +128,8 @@ fn column_type(kind: &Kind, dialect: Dialect) -> &'static str {
     }
 }
 
-async fn next_number(tx: &mut Tx) -> Result<i32> {
+/// The next number of an attribute, table or field.
+pub(crate) async fn next_number(tx: &mut Tx) -> Result<i32> {
     let row = tx.first(&NEXT_NUMBER, &[]).await?;
     let text =
         row.ok_or_else(|| Error::Corrupt("next_schema_number is missing".into()))?.text(0)?;
@@ -136,7 +137,7 @@ async fn next_number(tx: &mut Tx) -> Result<i32> {
 }
 
 /// DDL waits for running statements only so long, so that it never stands in everyone's way.
-async fn limit_lock_wait(tx: &mut Tx) -> Result<()> {
+pub(crate) async fn limit_lock_wait(tx: &mut Tx) -> Result<()> {
     match tx.dialect() {
         Dialect::Sqlite => Ok(()),
         Dialect::Postgres => tx.script("set local lock_timeout = '5s'").await,
@@ -223,7 +224,7 @@ pub async fn add_table(
 }
 
 /// Makes the physical table, still without fields.
-async fn create_table(tx: &mut Tx, physical: &str) -> Result<()> {
+pub(crate) async fn create_table(tx: &mut Tx, physical: &str) -> Result<()> {
     let schema = tx.schema().to_owned();
     let table = quoted(physical);
     let script = match tx.dialect() {
@@ -258,7 +259,7 @@ pub(crate) async fn rebuild(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-async fn add_column(tx: &mut Tx, table: &str, attribute: &Attribute) -> Result<()> {
+pub(crate) async fn add_column(tx: &mut Tx, table: &str, attribute: &Attribute) -> Result<()> {
     let kind = column_type(&attribute.kind, tx.dialect());
     let text = format!(
         "alter table {{s}}{} add column {} {kind}",
@@ -299,6 +300,11 @@ pub async fn add_field(
         crate::params![table.number, number, name, kind_name, scale, kind.currency(), &column, at];
     tx.execute(&ADD_FIELD, params).await?;
     Ok(())
+}
+
+/// Says that the schema has changed, so that whoever has read it reads it again.
+pub(crate) async fn bump(tx: &mut Tx) -> Result<()> {
+    tx.execute(&BUMP, &[]).await.map(drop)
 }
 
 impl Workspace {

@@ -42,7 +42,8 @@ static ADD: Sql = Sql::reference(
     "add_segment",
     "insert into {s}segments
        (number, id, name, rule, version, evaluated_version, next_slice, created_at, updated_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, ?3, 1, 0, 0, ?4, ?4 from {s}segments where true
+     select coalesce(?5, max(number) + 1, 1), ?1, ?2, ?3, 1, 0, 0, ?4, ?4
+     from {s}segments where true
      returning number",
 );
 static CHANGE: Sql = Sql::reference(
@@ -125,6 +126,49 @@ pub(crate) async fn list(tx: &mut Tx) -> Result<Vec<Segment>> {
     tx.query(&LIST, &[]).await?.iter().map(segment).collect()
 }
 
+/// Adds a segment and the job that evaluates it, with a number that is known to be free or the next
+/// one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: SegmentId,
+    number: Option<i32>,
+    (name, rule): (&str, &Json),
+    at: Timestamp,
+) -> Result<()> {
+    let row = tx.first(&ADD, crate::params![id, name, rule.to_string(), at, number]).await?;
+    let row = row.ok_or_else(|| Error::Corrupt("no number for a segment".into()))?;
+    jobs::add(tx, EVALUATE_SEGMENT, &row.int(0)?.to_string(), "", at).await
+}
+
+/// Changes a segment and evaluates it anew; false where there is none.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    id: SegmentId,
+    (name, rule): (&str, &Json),
+    at: Timestamp,
+) -> Result<bool> {
+    let params = crate::params![id, name, rule.to_string(), at];
+    let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
+    // Another name alone costs nothing.
+    if row.int(1)? > row.int(2)? {
+        jobs::add(tx, EVALUATE_SEGMENT, &row.int(0)?.to_string(), "", at).await?;
+    }
+    Ok(true)
+}
+
+/// Drops a segment that no campaign is waiting for or sending to.
+pub(crate) async fn remove(tx: &mut Tx, number: i32) -> Result<bool> {
+    let used = tx.first(&IN_USE, crate::params![number]).await?;
+    if used.map_or(Ok(0), |row| row.int(0))? > 0 {
+        return Err(Error::Conflict("a campaign uses this segment".into()));
+    }
+    tx.execute(&UNLINK, crate::params![number]).await?;
+    tx.execute(&DROP_MEMBERS, crate::params![number]).await?;
+    tx.execute(&DROP_CHECKS, crate::params![number]).await?;
+    crate::memberships::drop_days(tx, number).await?;
+    Ok(tx.execute(&DROP, crate::params![number]).await? > 0)
+}
+
 impl Workspace {
     /// The numbers behind the names that rules use.
     pub async fn rule_names(&self) -> Result<Names> {
@@ -144,12 +188,7 @@ impl Workspace {
         let taken = taken(name);
         let name = name.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&ADD, crate::params![id, &name, rule.to_string(), at]).await?;
-                let row = row.ok_or_else(|| Error::Corrupt("no number for a segment".into()))?;
-                jobs::add(tx, EVALUATE_SEGMENT, &row.int(0)?.to_string(), "", at).await?;
-                Ok(id)
-            })
+            Box::pin(async move { add(tx, id, None, (&name, &rule), at).await.map(|()| id) })
         })
         .await
         .map_err(taken)
@@ -166,15 +205,7 @@ impl Workspace {
         let taken = taken(name);
         let name = name.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let params = crate::params![id, &name, rule.to_string(), at];
-                let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
-                // Another name alone costs nothing.
-                if row.int(1)? > row.int(2)? {
-                    jobs::add(tx, EVALUATE_SEGMENT, &row.int(0)?.to_string(), "", at).await?;
-                }
-                Ok(true)
-            })
+            Box::pin(async move { put(tx, id, (&name, &rule), at).await })
         })
         .await
         .map_err(taken)
@@ -183,17 +214,7 @@ impl Workspace {
     /// Drops a segment that no campaign is waiting for or sending to.
     pub async fn drop_segment(&self, number: i32) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let used = tx.first(&IN_USE, crate::params![number]).await?;
-                if used.map_or(Ok(0), |row| row.int(0))? > 0 {
-                    return Err(Error::Conflict("a campaign uses this segment".into()));
-                }
-                tx.execute(&UNLINK, crate::params![number]).await?;
-                tx.execute(&DROP_MEMBERS, crate::params![number]).await?;
-                tx.execute(&DROP_CHECKS, crate::params![number]).await?;
-                crate::memberships::drop_days(tx, number).await?;
-                Ok(tx.execute(&DROP, crate::params![number]).await? > 0)
-            })
+            Box::pin(async move { remove(tx, number).await })
         })
         .await
     }

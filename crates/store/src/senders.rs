@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_domain::Timestamp;
 
-use crate::engines::Priority;
+use crate::engines::{Priority, Tx};
 use crate::relays::{self, Relay};
 use crate::sql::{Row, Sql};
 use crate::workspace::Workspace;
@@ -149,21 +149,43 @@ impl std::fmt::Debug for DkimKey {
     }
 }
 
+pub(crate) async fn setup(tx: &mut Tx) -> Result<MailSetup> {
+    let relays = relays::all(tx).await?;
+    let rows = tx.query(&DOMAINS, &[]).await?;
+    let domains = rows.iter().map(domain).collect::<Result<_>>()?;
+    let keys = tx.query(&KEYS, &[]).await?.iter().map(key).collect::<Result<_>>()?;
+    let limits = tx.query(&LIMITS, &[]).await?.iter().map(limit).collect::<Result<_>>()?;
+    Ok(MailSetup { relays, domains, keys, limits })
+}
+
+pub(crate) async fn put(
+    tx: &mut Tx,
+    domain: &str,
+    relay: Option<i32>,
+    tracking_url: Option<&str>,
+    at: Timestamp,
+) -> Result<()> {
+    tx.execute(&PUT_DOMAIN, crate::params![domain, relay, tracking_url, at]).await.map(drop)
+}
+
+/// Drops a sender's domain with its keys.
+pub(crate) async fn remove(tx: &mut Tx, domain: &str) -> Result<bool> {
+    tx.execute(&DROP_KEYS, crate::params![domain]).await?;
+    Ok(tx.execute(&DROP_DOMAIN, crate::params![domain]).await? > 0)
+}
+
+pub(crate) async fn replace_limits(tx: &mut Tx, limits: &[RecipientLimit]) -> Result<()> {
+    tx.execute(&DROP_LIMITS, &[]).await?;
+    for limit in limits {
+        tx.execute(&ADD_LIMIT, crate::params![&limit.domain, limit.open_max]).await?;
+    }
+    Ok(())
+}
+
 impl Workspace {
     /// Everything that decides how mail leaves.
     pub async fn mail_setup(&self) -> Result<MailSetup> {
-        self.read(|tx| {
-            Box::pin(async move {
-                let relays = relays::all(tx).await?;
-                let rows = tx.query(&DOMAINS, &[]).await?;
-                let domains = rows.iter().map(domain).collect::<Result<_>>()?;
-                let keys = tx.query(&KEYS, &[]).await?.iter().map(key).collect::<Result<_>>()?;
-                let limits =
-                    tx.query(&LIMITS, &[]).await?.iter().map(limit).collect::<Result<_>>()?;
-                Ok(MailSetup { relays, domains, keys, limits })
-            })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { setup(tx).await })).await
     }
 
     /// Sets what belongs to a sender's domain, which it makes if need be.
@@ -183,12 +205,9 @@ impl Workspace {
 
     /// Drops a sender's domain with its keys; false where there is none.
     pub async fn drop_sender_domain(&self, domain: &str) -> Result<bool> {
-        let params = crate::params![domain].to_vec();
+        let domain = domain.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&DROP_KEYS, &params).await?;
-                Ok(tx.execute(&DROP_DOMAIN, &params).await? > 0)
-            })
+            Box::pin(async move { remove(tx, &domain).await })
         })
         .await
     }
@@ -239,14 +258,7 @@ impl Workspace {
     /// Puts these limits in the place of all others.
     pub async fn put_recipient_limits(&self, limits: Vec<RecipientLimit>) -> Result<()> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&DROP_LIMITS, &[]).await?;
-                for limit in limits {
-                    let row = crate::params![limit.domain, limit.open_max];
-                    tx.execute(&ADD_LIMIT, row).await?;
-                }
-                Ok(())
-            })
+            Box::pin(async move { replace_limits(tx, &limits).await })
         })
         .await
     }

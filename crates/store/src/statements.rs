@@ -13,6 +13,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::consents::SQL);
     all.extend(crate::audit::SQL);
     all.extend(crate::customers::SQL);
+    all.extend(crate::definitions::SQLS.concat());
     all.extend(crate::deliveries::SQLS.concat());
     all.extend(crate::forms::SQL);
     all.extend(crate::groups::SQL);

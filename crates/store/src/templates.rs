@@ -94,7 +94,7 @@ pub struct Version {
 static ADD: Sql = Sql::reference(
     "add_template",
     "insert into {s}templates (number, id, name, version, created_at, updated_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, 1, ?3, ?3 from {s}templates where true
+     select coalesce(?4, max(number) + 1, 1), ?1, ?2, 1, ?3, ?3 from {s}templates where true
      returning number",
 );
 static ADD_VERSION: Sql = Sql::reference(
@@ -220,6 +220,48 @@ async fn add_version(
     tx.execute(&ADD_VERSION, params).await.map(drop)
 }
 
+/// Every template at its newest version.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Template>> {
+    tx.query(&LIST, crate::params![0, i64::MAX]).await?.iter().map(template).collect()
+}
+
+/// Adds a template at version 1, with a number that is known to be free or the next one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: TemplateId,
+    number: Option<i32>,
+    draft: &TemplateDraft,
+    at: Timestamp,
+) -> Result<()> {
+    let row = tx.first(&ADD, crate::params![id, &draft.name, at, number]).await?;
+    let row = row.ok_or_else(|| Error::Corrupt("no number for a template".into()))?;
+    add_version(tx, row.int(0)?, 1, draft, at).await
+}
+
+/// Writes a new version; `None` where there is no such template.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    id: TemplateId,
+    draft: &TemplateDraft,
+    at: Timestamp,
+) -> Result<Option<i32>> {
+    let row = tx.first(&NEW_VERSION, crate::params![id, &draft.name, at]).await?;
+    let Some(row) = row else { return Ok(None) };
+    let version: i32 = row.small(1)?;
+    add_version(tx, row.int(0)?, version, draft, at).await?;
+    Ok(Some(version))
+}
+
+/// Drops a template that no campaign uses; false where there is none.
+pub(crate) async fn remove(tx: &mut Tx, id: TemplateId) -> Result<bool> {
+    let used = tx.first(&IN_USE, crate::params![id]).await?;
+    if used.map_or(Ok(0), |row| row.int(0))? > 0 {
+        return Err(Error::Conflict("a campaign uses this template".into()));
+    }
+    tx.execute(&DROP_VERSIONS, crate::params![id]).await?;
+    Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
+}
+
 pub(crate) fn version(row: &Row) -> Result<Version> {
     Ok(Version { version: row.small(0)?, created_at: row.time(1)? })
 }
@@ -237,11 +279,7 @@ impl Workspace {
         let id = TemplateId::generate();
         let name = draft.name.clone();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&ADD, crate::params![id, &draft.name, at]).await?;
-                let row = row.ok_or_else(|| Error::Corrupt("no number for a template".into()))?;
-                add_version(tx, row.int(0)?, 1, &draft, at).await.map(|()| id)
-            })
+            Box::pin(async move { add(tx, id, None, &draft, at).await.map(|()| id) })
         })
         .await
         .map_err(taken(&name))
@@ -256,13 +294,7 @@ impl Workspace {
     ) -> Result<Option<i32>> {
         let name = draft.name.clone();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&NEW_VERSION, crate::params![id, &draft.name, at]).await?;
-                let Some(row) = row else { return Ok(None) };
-                let version: i32 = row.small(1)?;
-                add_version(tx, row.int(0)?, version, &draft, at).await?;
-                Ok(Some(version))
-            })
+            Box::pin(async move { put(tx, id, &draft, at).await })
         })
         .await
         .map_err(taken(&name))
@@ -330,14 +362,7 @@ impl Workspace {
     /// Drops a template that no campaign uses; false where there is none.
     pub async fn drop_template(&self, id: TemplateId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let used = tx.first(&IN_USE, crate::params![id]).await?;
-                if used.map_or(Ok(0), |row| row.int(0))? > 0 {
-                    return Err(Error::Conflict("a campaign uses this template".into()));
-                }
-                tx.execute(&DROP_VERSIONS, crate::params![id]).await?;
-                Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

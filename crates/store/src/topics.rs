@@ -77,7 +77,7 @@ static TAKEN: Sql =
 static ADD: Sql = Sql::reference(
     "add_topic",
     "insert into {s}topics (number, id, channel, name, description, version, created_at)
-     select coalesce(max(number), 0) + 1, ?1, ?2, ?3, ?4, 1, ?5 from {s}topics where true
+     select coalesce(?6, max(number) + 1, 1), ?1, ?2, ?3, ?4, 1, ?5 from {s}topics where true
      returning number",
 );
 static ADD_VERSION: Sql = Sql::reference(
@@ -125,13 +125,62 @@ async fn one(tx: &mut Tx, id: TopicId) -> Result<Topic> {
     topic(&row.ok_or_else(|| Error::NotFound("the topic".to_owned()))?)
 }
 
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Topic>> {
+    tx.query(&LIST, &[]).await?.iter().map(topic).collect()
+}
+
+/// A topic to be made.
+pub(crate) struct NewTopic {
+    pub id: TopicId,
+    /// Known to be free; without it, the next one.
+    pub number: Option<i32>,
+    pub channel: Channel,
+    pub name: String,
+    pub description: String,
+    pub texts: TopicTexts,
+}
+
+/// Makes a topic; a name that the channel has already is a conflict.
+pub(crate) async fn add(tx: &mut Tx, new: &NewTopic, at: Timestamp) -> Result<()> {
+    let NewTopic { channel, name, .. } = new;
+    if tx.first(&TAKEN, crate::params![channel.number(), name]).await?.is_some() {
+        let channel = channel.name();
+        return Err(Error::Conflict(format!("a topic {name} of {channel} exists")));
+    }
+    let row = crate::params![new.id, channel.number(), name, &new.description, at, new.number];
+    let number = tx.first(&ADD, row).await?.map_or(Ok(0), |row| row.int(0))?;
+    let row = crate::params![number, 1_i64, written(&new.texts)?, at];
+    tx.execute(&ADD_VERSION, row).await.map(drop)
+}
+
+/// Changes a topic; other texts are a new version of it.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    id: TopicId,
+    change: TopicChange,
+    at: Timestamp,
+) -> Result<()> {
+    let old = one(tx, id).await?;
+    let mut version = old.version;
+    if let Some(texts) = change.texts.filter(|texts| *texts != old.texts) {
+        version += 1;
+        let row = crate::params![old.number, version, written(&texts)?, at];
+        tx.execute(&ADD_VERSION, row).await?;
+    }
+    let archived_at = match change.archived {
+        None => old.archived_at,
+        Some(true) => old.archived_at.or(Some(at)),
+        Some(false) => None,
+    };
+    let description = change.description.unwrap_or(old.description);
+    let row = crate::params![old.number, description, version, archived_at];
+    tx.execute(&CHANGE, row).await.map(drop)
+}
+
 impl Workspace {
     /// Every topic, oldest first.
     pub async fn topics(&self) -> Result<Vec<Topic>> {
-        self.read(|tx| {
-            Box::pin(async move { tx.query(&LIST, &[]).await?.iter().map(topic).collect() })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { all(tx).await })).await
     }
 
     /// Makes a topic; a name that the channel has already is a conflict.
@@ -145,17 +194,11 @@ impl Workspace {
     ) -> Result<Topic> {
         let id = TopicId::generate();
         let (name, description) = (name.to_owned(), description.to_owned());
-        let texts = written(texts)?;
+        let texts = texts.clone();
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                let key = crate::params![channel.number(), &name];
-                if tx.first(&TAKEN, key).await?.is_some() {
-                    let channel = channel.name();
-                    return Err(Error::Conflict(format!("a topic {name} of {channel} exists")));
-                }
-                let row = crate::params![id, channel.number(), &name, &description, at];
-                let number = tx.first(&ADD, row).await?.map_or(Ok(0), |row| row.int(0))?;
-                tx.execute(&ADD_VERSION, crate::params![number, 1_i64, &texts, at]).await?;
+                let new = NewTopic { id, number: None, channel, name, description, texts };
+                add(tx, &new, at).await?;
                 one(tx, id).await
             })
         })
@@ -171,21 +214,7 @@ impl Workspace {
     ) -> Result<Topic> {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                let old = one(tx, id).await?;
-                let mut version = old.version;
-                if let Some(texts) = change.texts.filter(|texts| *texts != old.texts) {
-                    version += 1;
-                    let row = crate::params![old.number, version, written(&texts)?, at];
-                    tx.execute(&ADD_VERSION, row).await?;
-                }
-                let archived_at = match change.archived {
-                    None => old.archived_at,
-                    Some(true) => old.archived_at.or(Some(at)),
-                    Some(false) => None,
-                };
-                let description = change.description.unwrap_or(old.description);
-                let row = crate::params![old.number, description, version, archived_at];
-                tx.execute(&CHANGE, row).await?;
+                put(tx, id, change, at).await?;
                 one(tx, id).await
             })
         })

@@ -65,12 +65,13 @@ async fn keyed(api: &Api, key: &HeaderValue, request: Request, next: Next) -> Re
 }
 
 /// Routes whose work is more than transactions of the workspace: files and the job that reads them,
-/// a mail that goes out at once, and people and tokens, which are in another database.
+/// a mail that goes out at once, people and tokens, which are in another database, and what is
+/// compared with all that stands.
 fn work(path: &str) -> Work {
     let path = path.strip_prefix("/v1/").unwrap_or(path);
     let noun = path.split('/').next().unwrap_or_default();
     match noun {
-        "imports" | "users" | "tokens" | "roles" | "security" => Work::Else,
+        "definitions" | "imports" | "users" | "tokens" | "roles" | "security" => Work::Else,
         "templates" | "relays" if path.ends_with("/test") => Work::Else,
         _ => Work::Transactions,
     }

@@ -11,6 +11,7 @@ mod call;
 mod campaigns;
 mod consents;
 mod customers;
+mod definitions;
 mod docs;
 mod errors;
 mod events;
@@ -165,6 +166,9 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(results::choose))
         .routes(routes!(campaigns::deliveries))
         .routes(routes!(campaigns::deliveries_csv))
+        .routes(routes!(definitions::export))
+        .routes(routes!(definitions::make_plan).layer(many()))
+        .routes(routes!(definitions::apply).layer(many()))
         .routes(routes!(alerts::list))
         .routes(routes!(alerts::acknowledge_all))
         .routes(routes!(alerts::acknowledge))

@@ -272,8 +272,8 @@ pub(crate) fn version(stored: StoredVersion) -> Version {
     Version { version: stored.version, created_at: stored.created_at }
 }
 
-pub(crate) fn part_diff(stored: StoredDiff) -> PartDiff {
-    let line = |line: tidings_engine::diff::Line| DiffLine {
+pub(crate) fn line(line: tidings_engine::diff::Line) -> DiffLine {
+    DiffLine {
         change: match line.change {
             Change::Same => "same",
             Change::Removed => "removed",
@@ -282,7 +282,10 @@ pub(crate) fn part_diff(stored: StoredDiff) -> PartDiff {
         text: line.text,
         old: line.old,
         new: line.new,
-    };
+    }
+}
+
+pub(crate) fn part_diff(stored: StoredDiff) -> PartDiff {
     PartDiff { part: stored.part, lines: stored.lines.into_iter().map(line).collect() }
 }
 

@@ -22,7 +22,7 @@ use crate::{Ctx, Error, Fault, Result, topics};
 use std::sync::Arc;
 
 const MAX_FIELDS: usize = 20;
-const MAX_FORMS: usize = 500;
+pub(crate) const MAX_FORMS: usize = 500;
 
 /// One thing that a form asks beside the e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +118,20 @@ pub async fn change(
     form(ctx, ctx.workspace.change_form(id, name, &json, archived, ctx.now()).await?)
 }
 
-async fn checked_json(ctx: &Ctx, name: &str, mut definition: Definition) -> Result<String> {
+async fn checked_json(ctx: &Ctx, name: &str, definition: Definition) -> Result<String> {
+    let schema = ctx.workspace.schema().await?;
+    let offered = topics::offered(ctx).await?;
+    let offered: Vec<String> = offered.into_iter().map(|topic| topic.name).collect();
+    checked(name, definition, &schema, &offered)
+}
+
+/// Checks a form against a schema and the e-mail topics that are offered; gives it as it is kept.
+pub(crate) fn checked(
+    name: &str,
+    mut definition: Definition,
+    schema: &Schema,
+    offered: &[String],
+) -> Result<String> {
     checked_name(name).map_err(|text| Error::invalid("name", text))?;
     let long = |text: &str, most: usize| text.chars().count() > most || text.contains('\0');
     if definition.title.trim().is_empty() || long(&definition.title, 200) {
@@ -128,9 +141,8 @@ async fn checked_json(ctx: &Ctx, name: &str, mut definition: Definition) -> Resu
         return Err(Error::invalid("intro", "expected at most 2000 characters"));
     }
     checked_language(&definition.language).map_err(|text| Error::invalid("language", text))?;
-    let schema = ctx.workspace.schema().await?;
-    check_fields(&schema, &definition.fields)?;
-    check_topics(ctx, &definition.topics).await?;
+    check_fields(schema, &definition.fields)?;
+    check_topics(offered, &definition.topics)?;
     let sender = &mut definition.sender;
     sender.address =
         checked::email(&sender.address).map_err(|text| Error::invalid("sender.address", text))?;
@@ -180,13 +192,12 @@ fn check_fields(schema: &Schema, fields: &[FormField]) -> Result<()> {
     Ok(())
 }
 
-async fn check_topics(ctx: &Ctx, names: &[String]) -> Result<()> {
+fn check_topics(offered: &[String], names: &[String]) -> Result<()> {
     if names.is_empty() {
         return Err(Error::invalid("topics", "expected at least one e-mail topic"));
     }
-    let offered = topics::offered(ctx).await?;
     for (at, name) in names.iter().enumerate() {
-        let is_offered = offered.iter().any(|topic| topic.name == *name);
+        let is_offered = offered.contains(name);
         if !is_offered || names[..at].contains(name) {
             let message = format!("expected different e-mail topics; {name} is none");
             let fault = Fault::new(format!("topics[{at}]"), "unknown_topic", message);

@@ -291,6 +291,9 @@ pub(crate) fn opened(ctx: &Ctx, relay: &StoredRelay) -> Result<Relay> {
     let mut opened = Relay::parse(&settings.url, open_max)
         .map_err(|error| Error::invalid("url", error.to_string()))?;
     opened.max_connections = open_max.max(1);
+    if settings.username.is_some() && settings.secret.is_none() {
+        return Err(Error::Conflict("its password is missing".to_owned()));
+    }
     if let (Some(name), Some(secret)) = (&settings.username, &settings.secret) {
         let password = ctx.hub.sealer.open(ctx.workspace.row.id.0, RELAY_SECRET, secret)?;
         let password = String::from_utf8(password)

@@ -31,11 +31,7 @@ impl Blocks {
                     continue;
                 }
                 let Some(block) = ctx.workspace.block_named(&name, at).await? else { continue };
-                // What was saved has been parsed; a text that is not is as good as missing.
-                let Ok(template) = Template::parse(&block.body) else { continue };
-                next.extend(template.includes().into_iter().map(|included| included.name));
-                blocks.found.insert(name.clone(), Arc::new(template));
-                blocks.bodies.push((name, block.body));
+                next.extend(blocks.keep(name, block.body));
             }
             if next.is_empty() {
                 break;
@@ -43,6 +39,31 @@ impl Blocks {
             wanted = next;
         }
         Ok(blocks)
+    }
+
+    /// Takes the named blocks, and what they include, out of all texts by their names.
+    pub fn among(names: Vec<String>, all: &HashMap<String, String>) -> Blocks {
+        let mut blocks = Blocks::default();
+        let mut wanted = names;
+        while let Some(name) = wanted.pop() {
+            if blocks.found.contains_key(&name) {
+                continue;
+            }
+            if let Some(body) = all.get(&name) {
+                wanted.extend(blocks.keep(name, body.clone()));
+            }
+        }
+        blocks
+    }
+
+    /// Keeps one; gives the names of those that it includes.
+    fn keep(&mut self, name: String, body: String) -> Vec<String> {
+        // What was saved has been parsed; a text that is not is as good as missing.
+        let Ok(template) = Template::parse(&body) else { return Vec::new() };
+        let included = template.includes().into_iter().map(|included| included.name).collect();
+        self.found.insert(name.clone(), Arc::new(template));
+        self.bodies.push((name, body));
+        included
     }
 
     pub fn get(&self, name: &str) -> Option<Arc<Template>> {

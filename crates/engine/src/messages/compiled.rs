@@ -1,5 +1,7 @@
 //! A template read once, in all its languages, ready to be rendered for any customer.
 
+use std::collections::HashMap;
+
 use tidings_domain::Timestamp;
 use tidings_liquid::{Context, Escape, Opaque, ParseError, Rendered, Template, Value, deadline};
 use tidings_store::templates::{Format, TemplateDraft};
@@ -85,10 +87,27 @@ impl Compiled {
     /// Reads a template with the blocks it includes as they stood at a time. Each fault names its
     /// part, line and column; a block that is not there is one.
     pub async fn new(ctx: &Ctx, draft: &TemplateDraft, at: Timestamp) -> Result<Compiled> {
-        let mut compiled = Compiled::parse(draft)?;
-        let names = compiled.parts().flat_map(|(_, part)| part.includes());
-        let names = names.map(|included| included.name).collect();
-        compiled.blocks = Blocks::load(ctx, names, at).await?;
+        let compiled = Compiled::parse(draft)?;
+        let blocks = Blocks::load(ctx, compiled.includes(), at).await?;
+        compiled.with(blocks)
+    }
+
+    /// Reads a template with the blocks it includes out of these texts by name.
+    pub fn among(draft: &TemplateDraft, all: &HashMap<String, String>) -> Result<Compiled> {
+        let compiled = Compiled::parse(draft)?;
+        let blocks = Blocks::among(compiled.includes(), all);
+        compiled.with(blocks)
+    }
+
+    /// The names of the blocks that its parts include.
+    fn includes(&self) -> Vec<String> {
+        let included = self.parts().flat_map(|(_, part)| part.includes());
+        included.map(|included| included.name).collect()
+    }
+
+    fn with(mut self, blocks: Blocks) -> Result<Compiled> {
+        self.blocks = blocks;
+        let mut compiled = self;
         let mut faults = Vec::new();
         for (path, part) in compiled.parts() {
             for included in part.includes() {

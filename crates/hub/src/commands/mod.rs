@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod csv;
 mod customer;
+mod definitions;
 mod demo;
 mod dkim;
 mod import;
@@ -56,6 +57,12 @@ enum Command {
     Customer(customer::Arguments),
     /// Count segments
     Segment(segment::Arguments),
+    /// Write everything that a workspace defines into a folder, as text
+    Export(definitions::Export),
+    /// Say what a folder of definitions would change
+    Plan(definitions::MakePlan),
+    /// Bring a workspace to what a folder of definitions says
+    Apply(definitions::Apply),
     /// Print the rows of a file as the import reads them, as JSON
     Csv(csv::Arguments),
     /// Render a template
@@ -84,6 +91,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Customer(arguments) => customer::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,
+        Command::Export(arguments) => definitions::export(config()?, arguments).await,
+        Command::Plan(arguments) => definitions::plan(config()?, arguments).await,
+        Command::Apply(arguments) => definitions::apply(config()?, arguments).await,
         Command::Csv(arguments) => csv::run(&arguments),
         Command::Render(arguments) => render::run(arguments),
         Command::Openapi => openapi::run(),

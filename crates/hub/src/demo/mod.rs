@@ -1,6 +1,5 @@
 //! The demo: invented customers, a campaign, and a mailbox that takes in what it sends.
 
-mod content;
 pub mod mailbox;
 mod people;
 mod seed;

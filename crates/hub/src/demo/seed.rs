@@ -1,25 +1,16 @@
-//! Fills the demo's workspace: customers, orders, segments, a template and a campaign.
-
-use std::collections::BTreeMap;
+//! Fills the demo's workspace: what the example shop defines, and invented customers with orders.
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use tidings_domain::campaign::MessageClass;
+use tidings_domain::Timestamp;
 use tidings_domain::change::{
     Change, CustomerRef, FieldChange, Identity, IdentityKind, Mode, Outcome, RecordEvent,
     UpsertCustomer, UpsertRecord,
 };
 use tidings_domain::consent::{Channel, ConsentState, Proof};
-use tidings_domain::schema::Owner;
-use tidings_domain::value::Kind;
-use tidings_domain::{CampaignId, Timestamp};
-use tidings_engine::forms::{self, Definition, FormField, FormSender};
-use tidings_engine::topics::{self, TopicText};
-use tidings_engine::{Ctx, campaigns, changes, segments, templates};
-use tidings_store::campaigns::{CampaignDraft, Sender};
-use tidings_store::templates::TemplateDraft;
+use tidings_engine::definitions::{self, Agreed, Folder};
+use tidings_engine::{Ctx, changes};
 
-use super::content;
 use super::people::{Person, people};
 
 /// How many customers the demo has, and the seed they come from.
@@ -28,63 +19,32 @@ const SEED: u64 = 2_026;
 /// How many customers are applied at once.
 const CHUNK: usize = 400;
 
-/// Declares the attributes and the order table.
-pub async fn schema(ctx: &Ctx) -> Result<()> {
-    let at = ctx.now();
-    let workspace = &ctx.workspace;
-    for (name, kind) in [
-        ("first_name", Kind::Text),
-        ("last_name", Kind::Text),
-        ("language", Kind::Language),
-        ("country", Kind::Country),
-        ("city", Kind::Text),
-        ("birthday", Kind::Date),
-        ("points", Kind::Integer),
-        ("newsletter", Kind::Boolean),
-        ("interests", Kind::List),
-        ("joined_at", Kind::Timestamp),
-    ] {
-        workspace.add_attribute(name, kind, at).await.with_context(|| format!("add {name}"))?;
-    }
-    let fields = vec![
-        ("product".to_owned(), Kind::Text),
-        ("category".to_owned(), Kind::Text),
-        ("total".to_owned(), Kind::Money { currency: "EUR".to_owned(), scale: 2 }),
-        ("status".to_owned(), Kind::Text),
-        ("placed_at".to_owned(), Kind::Timestamp),
-    ];
-    workspace.add_table("orders", Owner::Customer, fields, at).await.context("add orders")?;
-    sign_up(ctx).await
+/// What the demo defines, as text; it is in the program, so that the demo needs no file.
+#[derive(rust_embed::RustEmbed)]
+#[folder = "../../examples/shop/"]
+struct Shop;
+
+fn shop() -> Folder {
+    let files = Shop::iter().filter_map(|path| {
+        Shop::get(&path).map(|file| (path.into_owned(), file.data.into_owned()))
+    });
+    files.collect()
 }
 
-/// Two topics, and a form that offers them.
-async fn sign_up(ctx: &Ctx) -> Result<()> {
-    let both = [
-        ("offers", "Offers", "What is cheaper this week, about twice a month."),
-        ("stories", "Stories", "Recipes and people of the harbour, once a month."),
-    ];
-    for (name, title, text) in both {
-        let text = TopicText { title: title.to_owned(), text: text.to_owned() };
-        let texts = BTreeMap::from([("en".to_owned(), text)]);
-        topics::create(ctx, Channel::Email, name, "", &texts).await.context("add a topic")?;
-    }
-    let definition = Definition {
-        title: "Letters from the harbour".to_owned(),
-        intro: "Tell us where to write to and what you like to read.".to_owned(),
-        language: "en".to_owned(),
-        fields: vec![FormField {
-            to: "first_name".to_owned(),
-            label: "First name".to_owned(),
-            required: false,
-        }],
-        topics: both.map(|(name, ..)| name.to_owned()).into(),
-        sender: FormSender {
-            name: "Harbour & Hearth".to_owned(),
-            address: "letters@harbour.example".to_owned(),
-        },
-        redirect_url: None,
-    };
-    forms::create(ctx, "Footer of the shop", definition).await.context("add a form")?;
+/// Declares what customers and their orders need, before there are any: segments follow when all of
+/// them are there, so that they are evaluated once.
+pub async fn schema(ctx: &Ctx) -> Result<()> {
+    const FIRST: [&str; 5] = ["tidings.toml", "attributes/", "tables/", "topics/", "forms/"];
+    let mut files = shop();
+    files.retain(|path, _| FIRST.iter().any(|first| path.starts_with(first)));
+    definitions::apply(ctx, &files, &Agreed::default()).await.context("declare the shop")?;
+    Ok(())
+}
+
+/// Adds the segments, the template and the campaign, and launches it.
+pub async fn campaign(ctx: &Ctx) -> Result<()> {
+    let agreed = Agreed { launch: true, ..Agreed::default() };
+    definitions::apply(ctx, &shop(), &agreed).await.context("fill the shop")?;
     Ok(())
 }
 
@@ -184,39 +144,4 @@ fn event(ctx: &Ctx, person: &Person, order: &super::people::Order) -> Change {
         }),
         id: None,
     })
-}
-
-/// Adds the segments, the template and the campaign, and launches it.
-pub async fn campaign(ctx: &Ctx) -> Result<CampaignId> {
-    let mut audience = None;
-    for (name, rule) in content::segments() {
-        let id = segments::create(ctx, name, &rule).await.with_context(|| name.to_owned())?;
-        audience.get_or_insert(id);
-    }
-    let template = TemplateDraft {
-        name: content::TEMPLATE_NAME.to_owned(),
-        subject: content::SUBJECT.to_owned(),
-        html: content::HTML.to_owned(),
-        text: String::new(),
-        ..TemplateDraft::default()
-    };
-    let template = templates::create(ctx, template).await.context("add the template")?;
-    let draft = CampaignDraft {
-        name: "Autumn letter to newsletter readers".to_owned(),
-        segment: audience,
-        template,
-        sender: Sender {
-            name: "Harbour & Hearth".to_owned(),
-            address: "letters@harbour.example".to_owned(),
-            reply_to: None,
-        },
-        class: MessageClass::Marketing,
-        topic: None,
-        scheduled_at: None,
-        link_parameters: Vec::new(),
-        plan: Default::default(),
-    };
-    let id = campaigns::create(ctx, draft).await.context("add the campaign")?;
-    campaigns::launch(ctx, id, None).await.context("launch the campaign")?;
-    Ok(id)
 }

@@ -84,7 +84,7 @@ static ADD: Sql = Sql::reference(
        (number, id, name, segment_number, template_number, template_version, sender_name,
         sender_address, reply_to, class, state, scheduled_at, created_at, link_parameters,
         topic, plan)
-     select coalesce((select max(number) from {s}campaigns), 0) + 1, ?1, ?2,
+     select coalesce(?14, (select max(number) from {s}campaigns) + 1, 1), ?1, ?2,
             (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
             ?9, ?10, ?11, ?12, ?13
      from {s}templates t where t.id = ?4
@@ -228,35 +228,80 @@ async fn check_segment(tx: &mut Tx, segment: Option<SegmentId>) -> Result<()> {
     }
 }
 
+/// Every campaign, oldest first.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Campaign>> {
+    let rows = tx.query(&LIST, crate::params![i64::from(i32::MAX), i64::MAX]).await?;
+    rows.iter().rev().map(campaign).collect()
+}
+
+/// Adds a draft, with a number that is known to be free or the next one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: CampaignId,
+    number: Option<i32>,
+    draft: &CampaignDraft,
+    at: Timestamp,
+) -> Result<()> {
+    check_segment(tx, draft.segment).await?;
+    check_topic(tx, draft.topic.as_deref()).await?;
+    let params = crate::params![
+        id,
+        &draft.name,
+        draft.segment,
+        draft.template,
+        &draft.sender.name,
+        &draft.sender.address,
+        draft.sender.reply_to.clone(),
+        draft.class.number(),
+        draft.scheduled_at,
+        at,
+        parameters_text(&draft.link_parameters),
+        draft.topic.clone(),
+        plan_text(&draft.plan)?,
+        number
+    ];
+    let Some(row) = tx.first(&ADD, params).await? else {
+        return Err(Error::NotFound(format!("template {}", draft.template)));
+    };
+    contest::put_variants(tx, row.small(0)?, &draft.plan).await
+}
+
+/// Changes a draft; false where it is not a draft any more, or not there.
+pub(crate) async fn put(tx: &mut Tx, id: CampaignId, draft: &CampaignDraft) -> Result<bool> {
+    check_segment(tx, draft.segment).await?;
+    check_topic(tx, draft.topic.as_deref()).await?;
+    let params = crate::params![
+        id,
+        &draft.name,
+        draft.segment,
+        draft.template,
+        &draft.sender.name,
+        &draft.sender.address,
+        draft.sender.reply_to.clone(),
+        draft.class.number(),
+        draft.scheduled_at,
+        parameters_text(&draft.link_parameters),
+        draft.topic.clone(),
+        plan_text(&draft.plan)?
+    ];
+    let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
+    contest::put_variants(tx, row.small(0)?, &draft.plan).await?;
+    Ok(true)
+}
+
+/// Drops a draft; false where it is not a draft any more, or not there.
+pub(crate) async fn remove(tx: &mut Tx, id: CampaignId) -> Result<bool> {
+    let Some(row) = tx.first(&DROP, crate::params![id]).await? else { return Ok(false) };
+    contest::put_variants(tx, row.small(0)?, &Plan::default()).await?;
+    Ok(true)
+}
+
 impl Workspace {
     /// Adds a draft. A template or segment that is not there is refused by name.
     pub async fn add_campaign(&self, draft: CampaignDraft, at: Timestamp) -> Result<CampaignId> {
         let id = CampaignId::generate();
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                check_segment(tx, draft.segment).await?;
-                check_topic(tx, draft.topic.as_deref()).await?;
-                let params = crate::params![
-                    id,
-                    &draft.name,
-                    draft.segment,
-                    draft.template,
-                    &draft.sender.name,
-                    &draft.sender.address,
-                    draft.sender.reply_to.clone(),
-                    draft.class.number(),
-                    draft.scheduled_at,
-                    at,
-                    parameters_text(&draft.link_parameters),
-                    draft.topic.clone(),
-                    plan_text(&draft.plan)?
-                ];
-                let Some(row) = tx.first(&ADD, params).await? else {
-                    return Err(Error::NotFound(format!("template {}", draft.template)));
-                };
-                contest::put_variants(tx, row.small(0)?, &draft.plan).await?;
-                Ok(id)
-            })
+            Box::pin(async move { add(tx, id, None, &draft, at).await.map(|()| id) })
         })
         .await
     }
@@ -264,27 +309,7 @@ impl Workspace {
     /// Changes a draft; false where it is not a draft any more, or not there.
     pub async fn change_campaign(&self, id: CampaignId, draft: CampaignDraft) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                check_segment(tx, draft.segment).await?;
-                check_topic(tx, draft.topic.as_deref()).await?;
-                let params = crate::params![
-                    id,
-                    &draft.name,
-                    draft.segment,
-                    draft.template,
-                    &draft.sender.name,
-                    &draft.sender.address,
-                    draft.sender.reply_to.clone(),
-                    draft.class.number(),
-                    draft.scheduled_at,
-                    parameters_text(&draft.link_parameters),
-                    draft.topic.clone(),
-                    plan_text(&draft.plan)?
-                ];
-                let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
-                contest::put_variants(tx, row.small(0)?, &draft.plan).await?;
-                Ok(true)
-            })
+            Box::pin(async move { put(tx, id, &draft).await })
         })
         .await
     }
@@ -324,13 +349,7 @@ impl Workspace {
     /// Drops a draft; false where it is not a draft any more, or not there.
     pub async fn drop_campaign(&self, id: CampaignId) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                let Some(row) = tx.first(&DROP, crate::params![id]).await? else {
-                    return Ok(false);
-                };
-                contest::put_variants(tx, row.small(0)?, &Plan::default()).await?;
-                Ok(true)
-            })
+            Box::pin(async move { remove(tx, id).await })
         })
         .await
     }

@@ -37,6 +37,7 @@ exchanges!(
     content,
     consent,
     customers,
+    definitions,
     email,
     groups,
     idempotency,
