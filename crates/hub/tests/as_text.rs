@@ -62,7 +62,10 @@ fn a_workspace_goes_through_text() {
     let home = Home::new();
     let shop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/shop");
     // Without a plan, apply goes by the one it makes. The example stays as it is.
-    says(&home.text("apply", &shop, &["one"]).expect("apply"), &["+ create segment", "not launched"]);
+    says(
+        &home.text("apply", &shop, &["one"]).expect("apply"),
+        &["+ create segment", "not launched"],
+    );
     assert!(!shop.join(".plan-one.json").exists());
     let folder = home.path("shop");
     says(&home.text("export", &folder, &["one"]).expect("export"), &["files in"]);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tidings_domain::Timestamp;
-use tidings_domain::campaign::MessageClass;
+use tidings_domain::campaign::{MessageClass, Plan};
 use tidings_domain::consent::Channel;
 use tidings_domain::value::Kind as ValueKind;
 use uuid::Uuid;
@@ -172,6 +172,9 @@ pub struct CampaignBody {
     pub sender: SenderBody,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link_parameters: Vec<ParameterBody>,
+    /// A local time, a holdout, a test of variants and a goal, as the API writes them.
+    #[serde(default, skip_serializing_if = "Plan::is_plain")]
+    pub plan: Plan,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -78,15 +78,15 @@ fn limits(all: &Definitions, found: &mut Vec<Found>) {
     most(Kind::Attribute, ids(&all.attributes), MAX_ATTRIBUTES, "attributes");
     most(Kind::Topic, all.topics.iter().map(|one| one.id).collect(), topics::MAX_TOPICS, "topics");
     most(Kind::Form, all.forms.iter().map(|one| one.id).collect(), forms::MAX_FORMS, "forms");
+    most(Kind::Relay, all.relays.iter().map(|one| one.id).collect(), relays::MOST, "relays");
+    let domains = all.senders.iter().map(|one| sender_id(&one.domain)).collect();
+    most(Kind::Sender, domains, senders::MOST, "sender domains");
     for table in &all.tables {
         if table.value.fields.len() > MAX_ATTRIBUTES {
             let text = format!("a table has at most {MAX_ATTRIBUTES} fields");
             found.push(Found::new(Kind::Table, table.id, "fields", text));
         }
     }
-    most(Kind::Relay, all.relays.iter().map(|one| one.id).collect(), relays::MOST, "relays");
-    let domains = all.senders.iter().map(|one| sender_id(&one.domain)).collect();
-    most(Kind::Sender, domains, senders::MOST, "sender domains");
     let mut addresses = HashSet::new();
     let mut bytes = 0;
     for image in &all.images {
@@ -216,7 +216,19 @@ fn forms_and_campaigns(all: &Definitions, schema: &Schema, found: &mut Vec<Found
         }
     }
     for campaign in &all.campaigns {
-        if let Some(topic) = &campaign.value.draft.topic {
+        let draft = &campaign.value.draft;
+        if let Err(fault) = draft.plan.check(draft.class, schema) {
+            let path = format!("plan.{}", fault.path);
+            found.push(Found::new(Kind::Campaign, campaign.id, &path, fault.message));
+        }
+        let variants = draft.plan.test.iter().flat_map(|test| &test.variants);
+        for template in variants.filter_map(|variant| variant.template) {
+            if !all.templates.iter().any(|one| one.id == template.0) {
+                let text = format!("no template has the id {template}");
+                found.push(Found::new(Kind::Campaign, campaign.id, "plan.test.variants", text));
+            }
+        }
+        if let Some(topic) = &draft.topic {
             if !offered.contains(topic) {
                 let text = format!("no e-mail topic that is offered is named {topic}");
                 found.push(Found::new(Kind::Campaign, campaign.id, "topic", text));

@@ -168,6 +168,7 @@ pub fn campaign(all: &Definitions, item: &Item<Campaign>) -> Entry {
             reply_to: draft.sender.reply_to.clone(),
         },
         link_parameters: parameters,
+        plan: draft.plan.clone(),
     };
     entry(Kind::Campaign, item, &draft.name, fields(&body))
 }

@@ -285,10 +285,11 @@ impl Building<'_> {
             topic: read.topic,
             scheduled_at: read.send_at,
             link_parameters: parameters.map(|one| (one.name, one.value)).collect(),
+            plan: read.plan,
         };
         let state = if read.launch { CampaignState::Scheduled } else { CampaignState::Draft };
         Ok(Campaign {
-            draft: crate::campaigns::checked_draft(draft).map_err(faults)?,
+            draft: crate::campaigns::checked_parts(draft).map_err(faults)?,
             state,
             template: template.number,
             segment: segment.map(|one| one.number),

@@ -165,6 +165,7 @@ fn campaign(one: StoredCampaign) -> Item<Campaign> {
             topic: one.topic,
             scheduled_at: one.scheduled_at,
             link_parameters: one.link_parameters,
+            plan: one.plan,
         },
     };
     Item { id: one.id.0, number: one.number, value }
