@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use serde_json::{Value as Json, json};
-use tidings_domain::campaign::MessageClass;
+use tidings_domain::campaign::{MessageClass, Plan};
 use tidings_domain::consent::Channel;
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
@@ -353,6 +353,24 @@ impl World {
         offered
     }
 
+    /// A holdout and a test of two variants, in some campaigns.
+    fn plan(&mut self, class: MessageClass, templates: &[tidings_domain::TemplateId]) -> Plan {
+        let mut plan = json!({});
+        if class == MessageClass::Marketing && self.up_to(1) == 0 {
+            plan["holdout"] = json!(12.5);
+        }
+        if self.up_to(1) == 0 {
+            plan["test"] = json!({
+                "share": 20.0, "metric": "clicks", "hours": 24,
+                "variants": [
+                    {"name": "A", "weight": 50, "subject": "Hello"},
+                    {"name": "B", "weight": 50, "template": self.pick(templates)},
+                ],
+            });
+        }
+        serde_json::from_value(plan).expect("a plan")
+    }
+
     async fn campaigns(
         &mut self,
         ctx: &Ctx,
@@ -367,6 +385,7 @@ impl World {
             let segment = (!segments.is_empty()).then(|| self.pick(&segments).id);
             let topic = (!topics.is_empty()).then(|| self.pick(topics).clone());
             let is_scheduled = self.up_to(1) == 0;
+            let class = *self.pick(&[MessageClass::Marketing, MessageClass::Transactional]);
             let draft = CampaignDraft {
                 // Two campaigns may have one name.
                 name: (*self.pick(&["Letter", "letter", "Brief/2"])).to_owned(),
@@ -377,13 +396,14 @@ impl World {
                     address: "letters@shop.example".to_owned(),
                     reply_to: (self.up_to(1) == 0).then(|| "re@shop.example".to_owned()),
                 },
-                class: *self.pick(&[MessageClass::Marketing, MessageClass::Transactional]),
+                class,
                 topic,
                 scheduled_at: is_scheduled.then(|| ctx.now().plus_secs(86_400 * 365 + 1)),
                 link_parameters: vec![
                     ("utm_source".to_owned(), self.line().chars().take(20).collect()),
                     ("a".to_owned(), "b c".to_owned()),
                 ],
+                plan: self.plan(class, templates),
             };
             let id = campaigns::create(ctx, draft).await.expect("a campaign");
             if is_scheduled && self.up_to(1) == 0 {
