@@ -39,6 +39,11 @@ async function furnish() {
   await until('the import is done', async () => (await stage.call(`/v1/imports/${made.id}`)).state === 'done')
   const template = (await stage.call('/v1/templates?limit=1')).items[0]
   await stage.call('/v1/campaigns', { name: 'A draft', template_id: template.id, class: 'marketing', sender: { name: 'The test', address: 'test@example.com' } })
+  await stage.call('/v1/attributes', { name: 'zone_of_the_test', kind: 'text' })
+  const planned = { name: 'A planned draft', template_id: template.id, class: 'marketing', sender: { name: 'The test', address: 'test@example.com' }, local: { at: '2126-11-27T09:00', zone_attribute: 'zone_of_the_test' }, holdout_percent: 10, test: { variants: [{ name: 'A', weight: 50 }, { name: 'B', weight: 50, subject: 'Another subject' }], share_percent: 50, metric: 'opens', hours: 24 } }
+  await stage.call('/v1/campaigns', planned)
+  const going = await stage.call('/v1/campaigns', { ...planned, name: 'A test that runs', local: null })
+  await stage.call(`/v1/campaigns/${going.id}/launch`, {})
   await stage.call('/v1/blocks', { name: 'a footer', body: '<p>{{ workspace.name }}</p>' })
   await stage.call('/v1/templates', { name: 'In two languages', subject: 'Hi', html: '{{content_blocks.${a footer}}}<a href="nowhere">x</a>', variants: [{ language: 'de', subject: 'Hallo', html: 'Hallo' }] })
   await stage.call('/v1/groups', { name: 'A group of the test' })
@@ -59,7 +64,7 @@ async function addresses() {
     '/blocks', '/blocks/new', `/blocks/${await one('/v1/blocks')}`, '/images',
     '/campaigns', '/campaigns/new', `/campaigns/${draft}/edit`, ...campaigns.map(({ id }) => `/campaigns/${id}`),
     '/mailbox', `/mailbox?mail=${await one('/v1/mailbox')}`,
-    '/settings', '/settings?tab=groups', '/settings?tab=topics', '/settings?tab=forms', '/settings?tab=suppressions', '/settings?tab=email', '/settings?tab=tokens', '/settings?tab=users', '/settings?tab=roles', '/settings?tab=audit', '/settings?tab=account', '/no-such-screen',
+    '/settings', '/settings?tab=groups', '/settings?tab=topics', '/settings?tab=forms', '/settings?tab=suppressions', '/settings?tab=email', '/settings?tab=sending', '/alerts', '/settings?tab=tokens', '/settings?tab=users', '/settings?tab=roles', '/settings?tab=audit', '/settings?tab=account', '/no-such-screen',
   ]
 }
 
@@ -95,7 +100,7 @@ step('the focus goes in reading order and can be seen', async () => {
   await stage.open('/campaigns/new')
   await page.getByLabel('Name', { exact: true }).waitFor()
   const order = []
-  for (let press = 0; press < 40 && !order.at(-1)?.startsWith('Save and review'); press += 1) {
+  for (let press = 0; press < 60 && !order.at(-1)?.startsWith('Save and review'); press += 1) {
     await page.keyboard.press('Tab')
     order.push(await focused(page))
     const outline = await page.evaluate(() => {
@@ -109,6 +114,47 @@ step('the focus goes in reading order and can be seen', async () => {
   const wanted = ['Name', 'Whom: segment', 'What: template', 'Sender name', 'Sender address', 'Replies go to']
   assert.deepEqual(form.slice(0, wanted.length), wanted)
   assert.ok(form.at(-1).startsWith('Save and review'), order.join(' → '))
+})
+
+step('a campaign is planned with variants, a holdout and a local time', async () => {
+  await stage.open('/campaigns/new')
+  await page.getByLabel('Name', { exact: true }).first().fill('Planned by hand')
+  await page.getByLabel('What: template').selectOption({ index: 1 })
+  await page.getByLabel('Sender name').fill('The test')
+  await page.getByLabel('Sender address').fill('test@example.com')
+  await page.getByLabel('Try variants on a part of the audience first').check()
+  await button('Add variant').click()
+  const third = page.getByRole('group', { name: 'Variant C' })
+  await third.getByLabel('Subject').fill('A third subject')
+  await third.getByLabel('Percent').fill('40')
+  await page.getByText('The percentages make 107, and should make 100.').waitFor()
+  await third.getByLabel('Percent').fill('33')
+  await page.getByText('The percentages make 107, and should make 100.').waitFor({ state: 'detached' })
+  await page.getByLabel('Percent of the audience (optional)').fill('12.5')
+  await page.getByLabel("When each customer's own clock shows a time").check()
+  await page.getByLabel('Local date and time').fill('2126-11-27T09:00')
+  await page.getByLabel('Attribute with the time zone').selectOption('zone_of_the_test')
+  await button('Save and review').click()
+  await page.getByRole('heading', { name: 'Who gets which variant' }).waitFor()
+  await page.getByRole('heading', { name: 'When they get it' }).waitFor()
+  await page.getByText('Held out for comparison').waitFor()
+  const made = (await stage.call('/v1/campaigns?limit=1')).items[0]
+  assert.equal(made.holdout_percent, 12.5)
+  assert.deepEqual(made.test.variants.map(({ name, weight, subject }) => [name, weight, subject]), [['A', 34, null], ['B', 33, null], ['C', 33, 'A third subject']])
+  assert.equal(made.local.at, '2126-11-27T09:00:00')
+})
+
+step('what holds for every campaign is set in one place', async () => {
+  await stage.open('/settings?tab=sending')
+  await page.getByLabel('From so many mails on').fill('500')
+  await page.getByLabel('To (optional)').fill('ops@example.com')
+  await button('Save').click()
+  await page.getByText('Alerts need an address to come from').first().waitFor()
+  await page.getByLabel('From (optional)').fill('hub@example.com')
+  await button('Save').click()
+  await until('the rules are kept', async () => (await stage.call('/v1/sending-rules')).bounce_pause.from_mails === 500)
+  await stage.open('/alerts')
+  await page.getByRole('heading', { level: 2, name: 'Nothing new' }).waitFor()
 })
 
 step('a template shows its versions, and a picture goes from the library into it', async () => {

@@ -32,7 +32,7 @@ export function isLive(campaign: Pick<Campaign, 'state'>): boolean {
 
 const REASONS: Record<string, string> = {
   no_consent: 'No consent', no_address: 'No address', suppressed: 'Suppressed', hard_bounced: 'Bounced before', erased: 'Erased', customer_gone: 'Customer is gone',
-  unsubscribed: 'Unsubscribed', cap_reached: 'Had enough mail already', holdout: 'Held out for comparison',
+  unsubscribed: 'Unsubscribed', cap_reached: 'Had enough mail already', holdout: 'Held out for comparison', global_holdout: 'Held out of all campaigns', local_time_passed: 'Local time had passed',
 }
 
 export function reasonWord(reason: string | null): string {

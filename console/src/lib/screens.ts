@@ -22,6 +22,7 @@ const loads = {
   campaigns: () => import('../screens/Campaigns.svelte'),
   campaign: () => import('../screens/Campaign.svelte'),
   campaignForm: () => import('../screens/CampaignForm.svelte'),
+  alerts: () => import('../screens/Alerts.svelte'),
   mailbox: () => import('../screens/Mailbox.svelte'),
   settings: () => import('../screens/Settings.svelte'),
 } satisfies Record<string, Load>
@@ -49,6 +50,7 @@ export const SCREENS: Screen[] = [
   { name: 'blocks', label: 'Content blocks', icon: 'braces', key: 'b', list: loads.blocks, one: loads.block },
   { name: 'images', label: 'Images', icon: 'image', key: 'l', list: loads.images },
   { name: 'campaigns', label: 'Campaigns', icon: 'campaign', key: 'p', list: loads.campaigns, one: loads.campaign, form: loads.campaignForm },
+  { name: 'alerts', label: 'Alerts', icon: 'bell', key: 'a', list: loads.alerts },
   { name: 'mailbox', label: 'Mailbox', icon: 'mailbox', key: 'm', list: loads.mailbox },
   { name: 'settings', label: 'Settings', icon: 'settings', key: 'e', list: loads.settings },
 ]

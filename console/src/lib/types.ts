@@ -223,7 +223,26 @@ export type DeliveryState = 'due' | 'in_flight' | 'sent' | 'failed' | 'bounced' 
 
 export type Counts = { audience: number; opened: number; clicked: number; unsubscribed: number } & Record<DeliveryState, number>
 
-export interface Campaign {
+export interface LocalPlan { at: string; zone_attribute: string; passed: 'send' | 'skip' }
+
+export interface TestPlan {
+  variants: { name: string; weight: number; subject: string | null; template_id: string | null; template_version: number | null }[]
+  share_percent: number
+  metric: 'opens' | 'clicks' | 'conversions'
+  hours: number
+  otherwise: 'best' | 'first'
+}
+
+export interface GoalPlan { table: string; time_field: string; amount_field: string | null; window_hours: number }
+
+export interface CampaignPlan {
+  local: LocalPlan | null
+  holdout_percent: number | null
+  test: TestPlan | null
+  goal: GoalPlan | null
+}
+
+export interface Campaign extends CampaignPlan {
   id: string
   number: number
   name: string
@@ -240,6 +259,65 @@ export interface Campaign {
   counts: Counts
   rate_per_second: number | null
   created_at: string
+  paused_because: string | null
+}
+
+export interface ResultGroup {
+  arm: 'message' | 'test' | 'rest' | 'holdout' | 'global_holdout'
+  variant: string | null
+  customers: number
+  sent: number
+  bounced: number
+  skipped: number
+  opened: number
+  clicked: number
+  unsubscribed: number
+  goal: { customers: number; converted: number; conversions: number; revenue: string | null } | null
+}
+
+export interface Difference { difference: number; low: number; high: number }
+
+export interface Results {
+  groups: ResultGroup[]
+  test: {
+    metric: TestPlan['metric']
+    ends_at: string | null
+    certain: string | null
+    leading: string | null
+    chances: { better: string; than: string; chance: number }[]
+    winner: string | null
+    decided_by: 'evidence' | 'best' | 'first' | 'person' | null
+    decided_at: string | null
+  } | null
+  goal: { table: string; window_hours: number; currency: string | null; closes_at: string | null; is_there: boolean } | null
+  uplift: {
+    control: 'holdout' | 'global_holdout'
+    treated_customers: number
+    treated_converted: number
+    control_customers: number
+    control_converted: number
+    rate_points: Difference | null
+    revenue_per_customer: Difference | null
+  } | null
+}
+
+export interface Alert {
+  id: string
+  kind: string
+  message: string
+  campaign_id: string | null
+  raised_at: string
+  ended_at: string | null
+  acknowledged_at: string | null
+  acknowledged_by: string | null
+}
+
+export interface Alerts extends Page<Alert> { unread: number }
+
+export interface SendingRules {
+  global_holdout_percent: number | null
+  bounce_pause: { percent: number | null; from_mails: number }
+  alert_mail: { to: string[]; from: string | null }
 }
 
 export interface Review {
@@ -249,6 +327,11 @@ export interface Review {
   sample: Preview | null
   problems: { level: 'error' | 'warning'; message: string; fix: string | null; part: string | null; line: number | null; column: number | null }[]
   mail_ready: boolean
+  begins_at: string | null
+  hours: { at: string; count: number }[]
+  unknown_zone: number
+  variants: { name: string; count: number }[]
+  rest: number
 }
 
 export interface Progress {
@@ -272,6 +355,9 @@ export interface Delivery {
   sent_at: string | null
   opened_at: string | null
   clicked_at: string | null
+  arm: ResultGroup['arm'] | null
+  variant: string | null
+  due_at: string | null
   message_id: string | null
 }
 

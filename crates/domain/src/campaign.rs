@@ -1,5 +1,19 @@
 //! Campaigns and deliveries: their states and who may be messaged.
 
+mod evidence;
+mod placing;
+mod plan;
+mod share;
+mod uplift;
+
+pub use evidence::{ALPHA, Evidence};
+pub use placing::{Arm, Placed, Placing, begins_at, local_instant, test_ends_at};
+pub use plan::{
+    Goal, LocalTime, MAX_VARIANTS, Metric, Otherwise, Passed, Plan, PlanFault, Test, Variant,
+};
+pub use share::{Share, keyed_hash};
+pub use uplift::{Difference, Means, difference_of_means, difference_of_rates};
+
 use serde::{Deserialize, Serialize};
 
 /// Where a one-off campaign stands.
@@ -92,12 +106,24 @@ pub enum SkipReason {
     NotRendered,
     /// The customer was there when the audience was frozen, and is not any more.
     CustomerGone,
+    /// Kept without the message, so that what it does can be seen.
+    Holdout,
+    /// The local time had passed when the campaign began, and such customers were to be left out.
+    LocalTimePassed,
 }
 names!(SkipReason {
     Erased = 1 "erased", NoAddress = 2 "no_address", Suppressed = 3 "suppressed",
     HardBounced = 4 "hard_bounced", NoConsent = 5 "no_consent", NotRendered = 6 "not_rendered",
-    CustomerGone = 7 "customer_gone",
+    CustomerGone = 7 "customer_gone", Holdout = 8 "holdout",
+    LocalTimePassed = 9 "local_time_passed",
 });
+names!(Arm {
+    Message = 1 "message", Test = 2 "test", Rest = 3 "rest", Holdout = 4 "holdout",
+    GlobalHoldout = 5 "global_holdout",
+});
+names!(Metric { Opens = 1 "opens", Clicks = 2 "clicks", Conversions = 3 "conversions" });
+names!(Otherwise { Best = 1 "best", First = 2 "first" });
+names!(Passed { Send = 1 "send", Skip = 2 "skip" });
 
 /// What is known of a customer when a message to them is considered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +133,10 @@ pub struct Reachability {
     pub suppressed: bool,
     pub hard_bounced: bool,
     pub consent: bool,
+    /// Their local time has passed, and the campaign leaves such customers out.
+    pub too_late: bool,
+    /// Drawn to get nothing.
+    pub held_out: bool,
 }
 
 /// The one place that decides who may be messaged: `None` means yes.
@@ -126,6 +156,12 @@ pub fn may_message(class: MessageClass, customer: Reachability) -> Option<SkipRe
     if class == MessageClass::Marketing && !customer.consent {
         return Some(SkipReason::NoConsent);
     }
+    if customer.too_late {
+        return Some(SkipReason::LocalTimePassed);
+    }
+    if class == MessageClass::Marketing && customer.held_out {
+        return Some(SkipReason::Holdout);
+    }
     None
 }
 
@@ -141,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checks_are_made_in_order_and_transactional_skips_only_consent() {
+    fn checks_are_made_in_order_and_transactional_skips_consent_and_holdout() {
         use MessageClass::{Marketing, Transactional};
         let fine = Reachability { has_address: true, consent: true, ..Reachability::default() };
         for (class, customer, expected) in [
@@ -159,6 +195,18 @@ mod tests {
                 Some(SkipReason::Erased),
             ),
             (Marketing, Reachability::default(), Some(SkipReason::NoAddress)),
+            (Marketing, Reachability { held_out: true, ..fine }, Some(SkipReason::Holdout)),
+            (Transactional, Reachability { held_out: true, ..fine }, None),
+            (
+                Marketing,
+                Reachability { held_out: true, consent: false, ..fine },
+                Some(SkipReason::NoConsent),
+            ),
+            (
+                Transactional,
+                Reachability { too_late: true, ..fine },
+                Some(SkipReason::LocalTimePassed),
+            ),
         ] {
             assert_eq!(may_message(class, customer), expected, "{class:?} {customer:?}");
         }

@@ -60,6 +60,8 @@ ids! {
     ImageId;
     /// A planned communication.
     CampaignId;
+    /// Something that operators must know.
+    AlertId;
     /// What a channel is used for.
     TopicId;
     /// A page where people sign up.

@@ -1,11 +1,19 @@
 //! One-off campaigns: planned, reviewed, launched, watched.
 
-use tidings_delimited::{ExportOptions, ExportWriter};
-use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass};
+pub mod contest;
+mod goals;
+mod list;
+mod placing;
+mod results;
+
+pub use list::{deliveries, deliveries_csv, variant_name};
+pub(crate) use placing::{audience, placing};
+pub use results::{GoalResult, GroupResult, Results, Uplift, amount_text, results};
+use tidings_domain::campaign::{CampaignState, DeliveryState, MessageClass, begins_at};
 use tidings_domain::schema::checked_name;
-use tidings_domain::{CampaignId, CustomerId, Timestamp, checked};
+use tidings_domain::{CampaignId, Timestamp, checked};
 use tidings_store::Page;
-pub use tidings_store::campaigns::{Campaign, CampaignDraft, Counts, Sender};
+pub use tidings_store::campaigns::{Campaign, CampaignDraft, Counts, Decision, Sender};
 use tidings_store::customers::Customer;
 use tidings_store::deliveries::Review as Audience;
 pub use tidings_store::deliveries::{Delivery, LinkClicks};
@@ -58,6 +66,8 @@ pub struct Review {
     pub sample: Option<templates::Preview>,
     pub problems: Vec<Problem>,
     pub mail_ready: bool,
+    /// When it would begin if it were launched now; `None` where it would be at once.
+    pub begins_at: Option<Timestamp>,
 }
 
 /// How a campaign goes.
@@ -77,13 +87,13 @@ pub async fn get(ctx: &Ctx, id: CampaignId) -> Result<Campaign> {
 
 /// Saves a draft.
 pub async fn create(ctx: &Ctx, draft: CampaignDraft) -> Result<CampaignId> {
-    Ok(ctx.workspace.add_campaign(checked_draft(draft)?, ctx.now()).await?)
+    Ok(ctx.workspace.add_campaign(checked_draft(ctx, draft).await?, ctx.now()).await?)
 }
 
 /// Changes a draft; a launched campaign cannot be changed.
 pub async fn change(ctx: &Ctx, id: CampaignId, draft: CampaignDraft) -> Result<()> {
     get(ctx, id).await?;
-    match ctx.workspace.change_campaign(id, checked_draft(draft)?).await? {
+    match ctx.workspace.change_campaign(id, checked_draft(ctx, draft).await?).await? {
         true => Ok(()),
         false => Err(Error::Conflict("only a draft can be changed".to_owned())),
     }
@@ -100,7 +110,18 @@ pub async fn drop(ctx: &Ctx, id: CampaignId) -> Result<()> {
     }
 }
 
-pub(crate) fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
+async fn checked_draft(ctx: &Ctx, draft: CampaignDraft) -> Result<CampaignDraft> {
+    let draft = checked_parts(draft)?;
+    let schema = ctx.workspace.schema().await?;
+    draft
+        .plan
+        .check(draft.class, &schema)
+        .map_err(|fault| Error::invalid(fault.path, fault.message))?;
+    Ok(draft)
+}
+
+/// Checks what needs nothing but the draft.
+pub(crate) fn checked_parts(mut draft: CampaignDraft) -> Result<CampaignDraft> {
     checked_name(&draft.name).map_err(|text| Error::invalid("name", text))?;
     let sender = &mut draft.sender;
     sender.address =
@@ -113,6 +134,10 @@ pub(crate) fn checked_draft(mut draft: CampaignDraft) -> Result<CampaignDraft> {
             checked::email(reply_to).map_err(|text| Error::invalid("sender.reply_to", text))?;
     }
     check_link_parameters(&draft.link_parameters)?;
+    if draft.plan.local.is_some() && draft.scheduled_at.is_some() {
+        let text = "a campaign at a local time has no other time";
+        return Err(Error::invalid("scheduled_at", text));
+    }
     Ok(draft)
 }
 
@@ -138,14 +163,18 @@ fn check_link_parameters(parameters: &[(String, String)]) -> Result<()> {
 /// stands in the way.
 pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
     let campaign = get(ctx, id).await?;
-    let condition = segments::audience(ctx, &campaign).await?;
-    let audience = ctx
-        .workspace
-        .review_audience(campaign.class, campaign.topic.clone(), condition.clone())
-        .await?;
-    let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
+    let begins_at = planned_start(&campaign).filter(|at| *at > ctx.now());
+    let begun = campaign.started_at.or(begins_at).unwrap_or_else(|| ctx.now());
+    let placing = placing(ctx, &campaign, begun).await?;
+    let whom = audience(ctx, &campaign, placing).await?;
+    let condition = whom.condition.clone();
+    let audience = ctx.workspace.review_audience(whom).await?;
+    let drafts = contest::drafts(ctx, &campaign).await?;
     let mut problems = Vec::new();
-    let sample = sample(ctx, &campaign, &draft, condition, &mut problems).await?;
+    let sample = match drafts.first() {
+        Some(draft) => sample(ctx, &campaign, draft, condition, &mut problems).await?,
+        None => None,
+    };
     let sender = &campaign.sender.address;
     let mail_ready = mail::has_way(ctx, sender).await?;
     if !mail_ready {
@@ -170,10 +199,29 @@ pub async fn review(ctx: &Ctx, id: CampaignId) -> Result<Review> {
             "check the segment, and that customers have an address and consent",
         ));
     }
-    let parts = sample.as_ref().map(|preview| &preview.parts);
-    problems.extend(findings(ctx, &campaign, &draft, parts).await?.into_iter().map(Problem::from));
+    problems.extend(placing::problems(&campaign, &audience, begun));
+    for (variant, draft) in drafts.iter().enumerate() {
+        // Only the first variant was rendered.
+        let parts = sample.as_ref().map(|preview| &preview.parts).filter(|_| variant == 0);
+        for finding in findings(ctx, &campaign, draft, parts).await? {
+            let mut problem = Problem::from(finding);
+            if let Some(name) = contest::name_of(&campaign, variant) {
+                problem.message = format!("variant {name}: {}", problem.message);
+            }
+            problems.push(problem);
+        }
+        problems.extend(contest::hidden_subject(&campaign, variant, draft));
+    }
     problems.sort_by_key(|problem| problem.level == Level::Warning);
-    Ok(Review { audience, sample, problems, mail_ready })
+    Ok(Review { audience, sample, problems, mail_ready, begins_at })
+}
+
+/// When a campaign is planned to begin, if not at its launch.
+fn planned_start(campaign: &Campaign) -> Option<Timestamp> {
+    match &campaign.plan.local {
+        Some(local) => Some(begins_at(local.at)),
+        None => campaign.scheduled_at,
+    }
 }
 
 /// What is wrong with a campaign's template.
@@ -242,14 +290,21 @@ pub async fn launch(ctx: &Ctx, id: CampaignId, at: Option<Timestamp>) -> Result<
     if !mail::has_way(ctx, &campaign.sender.address).await? {
         return Err(Error::Conflict(mail::NO_RELAY.to_owned()));
     }
-    let draft = TemplateDraft::from(templates::get(ctx, campaign.template.0).await?);
-    let found = findings(ctx, &campaign, &draft, None).await?;
-    if let Some(error) = found.iter().find(|finding| finding.level == Level::Error) {
-        let place = error.place.map_or(String::new(), |(line, column)| format!(" {line}:{column}"));
-        let text = format!("the template is not ready: {}{place}: {}", error.part, error.message);
-        return Err(Error::Conflict(text));
+    if at.is_some() && campaign.plan.local.is_some() {
+        let text = "a campaign at a local time is sent at that time alone";
+        return Err(Error::invalid("at", text));
     }
-    let at = at.or(campaign.scheduled_at).unwrap_or_else(|| ctx.now()).max(ctx.now());
+    for draft in contest::drafts(ctx, &campaign).await? {
+        let found = findings(ctx, &campaign, &draft, None).await?;
+        if let Some(error) = found.iter().find(|finding| finding.level == Level::Error) {
+            let place =
+                error.place.map_or(String::new(), |(line, column)| format!(" {line}:{column}"));
+            let (part, message) = (&error.part, &error.message);
+            let text = format!("the template is not ready: {part}{place}: {message}");
+            return Err(Error::Conflict(text));
+        }
+    }
+    let at = at.or_else(|| planned_start(&campaign)).unwrap_or_else(|| ctx.now()).max(ctx.now());
     if !ctx.workspace.launch_campaign(id, at).await? {
         let state = campaign.state.name();
         return Err(Error::Conflict(format!("a campaign that is {state} cannot be launched")));
@@ -303,7 +358,10 @@ pub async fn progress_of(ctx: &Ctx, campaign: Campaign) -> Result<Progress> {
     let ended = campaign.finished_at.unwrap_or_else(|| ctx.now());
     let elapsed_ms = campaign.started_at.map_or(0, |start| ended.ms_since(start)).max(1);
     let rate_per_second = done as f64 * 1_000.0 / elapsed_ms as f64;
-    let moving = matches!(campaign.state, CampaignState::Preparing | CampaignState::Sending);
+    // What waits for its time says nothing of how long the rest will take.
+    let waits = campaign.plan.local.is_some() || campaign.plan.test.is_some();
+    let sends = matches!(campaign.state, CampaignState::Preparing | CampaignState::Sending);
+    let moving = sends && !waits;
     let left = counts.due + counts.in_flight;
     let eta_seconds =
         (moving && rate_per_second > 0.0).then(|| (left as f64 / rate_per_second).ceil() as i64);
@@ -340,83 +398,4 @@ pub async fn report(ctx: &Ctx, id: CampaignId) -> Result<Report> {
         reasons: ctx.workspace.campaign_reasons(number).await?,
         progress,
     })
-}
-
-/// A page of who got a message, who not and why.
-pub async fn deliveries(
-    ctx: &Ctx,
-    campaign: &Campaign,
-    state: Option<DeliveryState>,
-    reason: Option<String>,
-    after: Option<CustomerId>,
-    limit: usize,
-) -> Result<Page<Delivery, CustomerId>> {
-    let number = campaign.number;
-    Ok(ctx.workspace.deliveries(number, state, reason, after, limit).await?)
-}
-
-/// The whole list as CSV, a page at a time, so that its size is no matter. Cells that a spreadsheet
-/// would run as a formula are defused.
-pub fn deliveries_csv(
-    ctx: Ctx,
-    campaign: Campaign,
-) -> impl futures::Stream<Item = Result<Vec<u8>>> + Send {
-    enum At {
-        Head,
-        After(CustomerId),
-        End,
-    }
-    futures::stream::unfold(At::Head, move |at| {
-        let (ctx, campaign) = (ctx.clone(), campaign.clone());
-        async move {
-            let after = match at {
-                At::Head => None,
-                At::After(id) => Some(id),
-                At::End => return None,
-            };
-            let page = match deliveries(&ctx, &campaign, None, None, after, 1_000).await {
-                Ok(page) => page,
-                Err(error) => return Some((Err(error), At::End)),
-            };
-            let next = page.next.map_or(At::End, At::After);
-            Some((csv(&page.items, after.is_none()), next))
-        }
-    })
-}
-
-fn csv(deliveries: &[Delivery], with_head: bool) -> Result<Vec<u8>> {
-    let mut writer = ExportWriter::new(Vec::new(), ExportOptions::default());
-    let broken = |error: std::io::Error| Error::Internal(error.to_string());
-    if with_head {
-        let head = [
-            "customer",
-            "external_id",
-            "email",
-            "state",
-            "reason",
-            "reply",
-            "attempts",
-            "finished_at",
-            "opened_at",
-            "clicked_at",
-        ];
-        writer.write_row(head).map_err(broken)?;
-    }
-    let time = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-    for one in deliveries {
-        let cells = [
-            one.customer.to_string(),
-            one.external_id.clone().unwrap_or_default(),
-            one.address.clone().unwrap_or_default(),
-            one.state.name().to_owned(),
-            one.reason.clone().unwrap_or_default(),
-            one.reply.clone().unwrap_or_default(),
-            one.attempts.to_string(),
-            time(one.finished_at),
-            time(one.opened_at),
-            time(one.clicked_at),
-        ];
-        writer.write_row(cells.iter().map(String::as_str)).map_err(broken)?;
-    }
-    writer.finish().map_err(broken)
 }

@@ -55,6 +55,8 @@ pub struct Hub {
     link_keys: LinkKeys,
     pub(crate) sealer: Sealer,
     mail_pool: OnceLock<Pool>,
+    /// Campaigns whose relay cannot be reached, and since when.
+    pub(crate) held_up: Mutex<HashMap<(WorkspaceId, i32), Timestamp>>,
     /// How often forms were sent from where.
     pub(crate) form_limits: crate::forms::Limits,
     own_route: OnceLock<Arc<Route>>,
@@ -69,6 +71,7 @@ impl Hub {
             link_keys: LinkKeys::new(&settings.master_key),
             sealer: Sealer::new(&settings.master_key),
             mail_pool: OnceLock::new(),
+            held_up: Mutex::new(HashMap::new()),
             form_limits: crate::forms::Limits::default(),
             own_route: OnceLock::new(),
             desks: Mutex::new(HashMap::new()),

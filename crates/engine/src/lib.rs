@@ -4,6 +4,7 @@
 //! outcomes, and what goes out is a delivery.
 
 pub mod accounts;
+pub mod alerts;
 pub mod audit;
 pub mod blocks;
 pub mod campaigns;
@@ -36,6 +37,7 @@ pub mod schema;
 mod secrets;
 pub mod segments;
 pub mod senders;
+pub mod sending_rules;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

@@ -1,10 +1,22 @@
 //! A campaign from launch to report, over real SMTP, on both engines.
 
+#[path = "campaigns/alerts.rs"]
+mod alerts;
 mod common;
 #[path = "campaigns/consent.rs"]
 mod consent;
+#[path = "campaigns/contest.rs"]
+mod contest;
 #[path = "campaigns/erasing.rs"]
 mod erasing;
+#[path = "campaigns/goals.rs"]
+mod goals;
+#[path = "campaigns/holdout.rs"]
+mod holdout;
+#[path = "campaigns/local_time.rs"]
+mod local_time;
+#[path = "campaigns/planned.rs"]
+mod planned;
 
 use std::time::Duration;
 

@@ -40,6 +40,7 @@ async fn campaign(sending: &Sending, template: TemplateDraft) -> tidings_domain:
         class: MessageClass::Transactional,
         scheduled_at: None,
         topic: None,
+        plan: Default::default(),
         link_parameters: parameters.map(|(k, v)| (k.to_owned(), v.to_owned())).to_vec(),
     };
     campaigns::create(&sending.ctx, draft).await.expect("a campaign")

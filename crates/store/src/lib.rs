@@ -2,6 +2,7 @@
 //!
 //! Callers see coarse operations in the domain's terms; SQL appears in this crate alone.
 
+pub mod alerts;
 pub mod archive;
 pub mod audience;
 pub mod audit;
@@ -36,6 +37,7 @@ mod schema;
 pub mod search;
 pub mod segments;
 pub mod senders;
+pub mod sending_rules;
 pub mod sql;
 pub mod statements;
 mod store;

@@ -61,6 +61,12 @@ pub static WORKSPACE: &[Migration] = &[
         postgres: include_str!("migrations/postgres/0007_email.sql"),
     },
     Migration {
+        number: 20,
+        name: "campaigns",
+        sqlite: include_str!("migrations/sqlite/0020_campaigns.sql"),
+        postgres: include_str!("migrations/postgres/0020_campaigns.sql"),
+    },
+    Migration {
         number: 30,
         name: "definitions",
         sqlite: include_str!("migrations/sqlite/0030_definitions.sql"),

@@ -130,6 +130,7 @@ id_params!(
     BlockId,
     ImageId,
     CampaignId,
+    AlertId,
     DeliveryId,
     ImportId,
     JobId,

@@ -6,6 +6,7 @@ use crate::sql::Sql;
 /// The statements over a workspace's tables: one line a module.
 pub fn workspace() -> Vec<&'static Sql> {
     let mut all = crate::changes::SQLS.concat();
+    all.extend(crate::alerts::SQL);
     all.extend(crate::archive::SQL);
     all.extend(crate::blocks::SQL);
     all.extend(crate::campaigns::SQLS.concat());
@@ -29,6 +30,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::schema::SQL);
     all.extend(crate::search::SQL);
     all.extend(crate::segments::SQL);
+    all.extend(crate::sending_rules::SQL);
     all.extend(crate::senders::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);

@@ -141,6 +141,10 @@ static PINNED: Sql = Sql::reference(
      where exists (select 1 from {s}campaigns c
                    where c.template_number = t.number and c.template_version = v.version
                      and c.state in (1, 2, 3, 4))
+        or exists (select 1 from {s}campaign_variants w
+                   join {s}campaigns c on c.number = w.campaign_number
+                   where w.template_number = t.number and w.template_version = v.version
+                     and c.state in (1, 2, 3, 4))
      order by t.number, v.version",
 );
 static VERSIONS: Sql = Sql::reference(
@@ -151,8 +155,10 @@ static VERSIONS: Sql = Sql::reference(
 );
 static IN_USE: Sql = Sql::reference(
     "template_in_use",
-    "select count(*) from {s}campaigns c join {s}templates t on t.number = c.template_number
-     where t.id = ?1",
+    "select count(*) from {s}templates t
+     where t.id = ?1
+       and (exists (select 1 from {s}campaigns c where c.template_number = t.number)
+            or exists (select 1 from {s}campaign_variants v where v.template_number = t.number))",
 );
 static DROP_VERSIONS: Sql = Sql::reference(
     "drop_template_versions",

@@ -19,6 +19,7 @@ use crate::call::{Call, ReadCampaigns, WriteCampaigns};
 use crate::errors::{Problem, Result};
 use crate::input::{Input, OptionalInput, Path, Query};
 use crate::paging::{List, Paging, checked_limit, place};
+use crate::plans::{GoalPlan, LocalPlan, Plan, TestPlan};
 use crate::templates::{Preview, preview};
 
 /// Whose name and address a message carries.
@@ -80,6 +81,20 @@ pub struct CampaignInput {
     #[serde(default)]
     #[schema(example = json!({"utm_source": "tidings", "utm_medium": "email"}))]
     pub link_parameters: BTreeMap<String, String>,
+    /// Send when each customer's own clock shows a time, instead of at one time for all.
+    #[serde(default)]
+    pub local: Option<LocalPlan>,
+    /// The share of the audience that gets nothing, so that the others can be compared with it:
+    /// above 0 and below 100, with at most two decimals.
+    #[serde(default)]
+    #[schema(example = 10)]
+    pub holdout_percent: Option<f64>,
+    /// Variants of the message and who gets them.
+    #[serde(default)]
+    pub test: Option<TestPlan>,
+    /// What counts as success.
+    #[serde(default)]
+    pub goal: Option<GoalPlan>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -135,6 +150,10 @@ pub struct Campaign {
     pub created_at: Timestamp,
     /// Added to every web link of the mail.
     pub link_parameters: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Why it paused by itself: `bounces`; null where it did not.
+    pub paused_because: Option<String>,
     pub counts: Counts,
     pub rate_per_second: f64,
 }
@@ -145,6 +164,26 @@ pub struct SkippedCounts {
     pub hard_bounced: i64,
     pub no_consent: i64,
     pub no_address: i64,
+    pub local_time_passed: i64,
+    /// Held out of this campaign.
+    pub holdout: i64,
+    /// Held out of all campaigns.
+    pub global_holdout: i64,
+}
+
+/// How many get the message within an hour.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct HourCount {
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    pub count: i64,
+}
+
+/// How many get a variant within the test.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct VariantCount {
+    pub name: String,
+    pub count: i64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -169,6 +208,17 @@ pub struct Review {
     pub sample: Option<Preview>,
     pub problems: Vec<ReviewProblem>,
     pub mail_ready: bool,
+    /// When it would begin if it were launched now; null where that is at once.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub begins_at: Option<Timestamp>,
+    /// Of those it is sent to: how many in which hour. Empty where all get it at once.
+    pub hours: Vec<HourCount>,
+    /// Of those it is sent to: whose attribute names no time zone.
+    pub unknown_zone: i64,
+    /// How many get each variant of the test; empty without one.
+    pub variants: Vec<VariantCount>,
+    /// How many wait for the winner.
+    pub rest: i64,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -225,6 +275,14 @@ pub struct Delivery {
     pub opened_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub clicked_at: Option<Timestamp>,
+    /// `message`, or in a test `test` or `rest`, or `holdout` or `global_holdout`; null where
+    /// nobody could send to them.
+    pub arm: Option<&'static str>,
+    /// The variant's name, where there is a test.
+    pub variant: Option<String>,
+    /// When it is due, while it is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub due_at: Option<Timestamp>,
     pub message_id: String,
 }
 
@@ -291,6 +349,8 @@ fn counts(counts: campaigns::Counts) -> Counts {
 pub(crate) fn campaign(progress: Progress) -> Campaign {
     let stored = progress.campaign;
     Campaign {
+        plan: Plan::from(stored.plan),
+        paused_because: stored.paused_because,
         id: stored.id.0,
         number: stored.number,
         name: stored.name,
@@ -321,7 +381,12 @@ pub(crate) fn campaign(progress: Progress) -> Campaign {
     }
 }
 
-fn delivery(stored: StoredDelivery, domain: &str) -> Delivery {
+fn delivery(
+    stored: StoredDelivery,
+    campaign: &tidings_engine::campaigns::Campaign,
+    domain: &str,
+) -> Delivery {
+    let variant = campaigns::variant_name(campaign, &stored).map(str::to_owned);
     let sent = stored.state == DeliveryState::Sent;
     let waiting = stored.state == DeliveryState::Due && stored.attempts > 0;
     Delivery {
@@ -339,12 +404,22 @@ fn delivery(stored: StoredDelivery, domain: &str) -> Delivery {
         sent_at: stored.finished_at.filter(|_| sent),
         opened_at: stored.opened_at,
         clicked_at: stored.clicked_at,
+        arm: stored.arm.map(|arm| arm.name()),
+        variant,
+        due_at: (stored.state == DeliveryState::Due).then_some(stored.due_at),
         message_id: format!("{}@{domain}", stored.id),
     }
 }
 
-fn draft(body: CampaignInput) -> CampaignDraft {
-    CampaignDraft {
+fn draft(body: CampaignInput) -> Result<CampaignDraft> {
+    let plan = Plan {
+        local: body.local,
+        holdout_percent: body.holdout_percent,
+        test: body.test,
+        goal: body.goal,
+    };
+    Ok(CampaignDraft {
+        plan: plan.checked()?,
         name: body.name,
         segment: body.segment_id.map(SegmentId),
         template: TemplateId(body.template_id),
@@ -353,7 +428,7 @@ fn draft(body: CampaignInput) -> CampaignDraft {
         topic: body.topic.filter(|topic| !topic.is_empty()),
         scheduled_at: body.scheduled_at,
         link_parameters: body.link_parameters.into_iter().collect(),
-    }
+    })
 }
 
 async fn one(ctx: &Ctx, id: CampaignId) -> Result<Json<Campaign>> {
@@ -381,7 +456,7 @@ pub async fn create(
     call: Call<WriteCampaigns>,
     Input(body): Input<CampaignInput>,
 ) -> Result<(StatusCode, Json<Campaign>)> {
-    let id = campaigns::create(&call.ctx, draft(body)).await?;
+    let id = campaigns::create(&call.ctx, draft(body)?).await?;
     Ok((StatusCode::CREATED, one(&call.ctx, id).await?))
 }
 
@@ -403,7 +478,7 @@ pub async fn change(
     Path(id): Path<Uuid>,
     Input(body): Input<CampaignInput>,
 ) -> Result<Json<Campaign>> {
-    campaigns::change(&call.ctx, CampaignId(id), draft(body)).await?;
+    campaigns::change(&call.ctx, CampaignId(id), draft(body)?).await?;
     one(&call.ctx, CampaignId(id)).await
 }
 
@@ -422,7 +497,22 @@ pub async fn remove(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<
     responses((status = 200, body = Review)))]
 pub async fn review(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Review>> {
     let found = campaigns::review(&call.ctx, CampaignId(id)).await?;
+    let stored = campaigns::get(&call.ctx, CampaignId(id)).await?;
+    let (local, test) = (stored.plan.local, stored.plan.test);
+    let hours = found.audience.hours.into_iter().map(|(at, count)| HourCount { at, count });
+    let names = test.into_iter().flat_map(|test| test.variants).map(|variant| variant.name);
+    let counts = &found.audience.variants;
+    let count = |at| i16::try_from(at).ok().and_then(|at| counts.get(&at)).copied();
+    let variants = names
+        .enumerate()
+        .map(|(at, name)| VariantCount { name, count: count(at).unwrap_or_default() })
+        .collect();
     Ok(Json(Review {
+        begins_at: found.begins_at,
+        hours: hours.filter(|_| local.is_some()).collect(),
+        unknown_zone: found.audience.unknown_zone,
+        variants,
+        rest: found.audience.rest,
         audience: found.audience.audience,
         will_send: found.audience.will_send,
         skipped: SkippedCounts {
@@ -430,6 +520,9 @@ pub async fn review(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<J
             hard_bounced: found.audience.hard_bounced,
             no_consent: found.audience.no_consent,
             no_address: found.audience.no_address,
+            local_time_passed: found.audience.local_time_passed,
+            holdout: found.audience.holdout,
+            global_holdout: found.audience.global_holdout,
         },
         sample: found.sample.map(preview),
         problems: found
@@ -563,7 +656,7 @@ pub async fn deliveries(
     let found = campaigns::get(&call.ctx, CampaignId(id)).await?;
     let domain = domain(&found.sender.address).to_owned();
     let page = campaigns::deliveries(&call.ctx, &found, state, query.reason, after, limit).await?;
-    let items = page.items.into_iter().map(|one| delivery(one, &domain)).collect();
+    let items = page.items.into_iter().map(|one| delivery(one, &found, &domain)).collect();
     Ok(Json(List::page(items, page.next)))
 }
 

@@ -3,6 +3,7 @@
 //! This crate is the only one that knows the API's words, shapes and error answers. It decides
 //! nothing: it reads, translates, calls the engine and writes the outcome.
 
+mod alerts;
 mod attributes;
 mod audit;
 mod blocks;
@@ -27,10 +28,13 @@ mod openapi;
 mod overview;
 mod paging;
 mod personal;
+mod plans;
 mod relays;
+mod results;
 mod roles;
 mod segments;
 mod senders;
+mod sending_rules;
 mod session;
 mod suppressions;
 mod tables;
@@ -141,11 +145,17 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(campaigns::cancel))
         .routes(routes!(campaigns::uncertain))
         .routes(routes!(campaigns::progress))
+        .routes(routes!(results::show))
+        .routes(routes!(results::choose))
         .routes(routes!(campaigns::deliveries))
         .routes(routes!(campaigns::deliveries_csv))
         .routes(routes!(definitions::export))
         .routes(routes!(definitions::make_plan).layer(many()))
         .routes(routes!(definitions::apply).layer(many()))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge_all))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(sending_rules::show, sending_rules::put))
         .routes(routes!(relays::list, relays::create))
         .routes(routes!(relays::show, relays::put, relays::remove))
         .routes(routes!(relays::test))

@@ -216,6 +216,11 @@ fn forms_and_campaigns(all: &Definitions, schema: &Schema, found: &mut Vec<Found
         }
     }
     for campaign in &all.campaigns {
+        let draft = &campaign.value.draft;
+        if let Err(fault) = draft.plan.check(draft.class, schema) {
+            let path = format!("plan.{}", fault.path);
+            found.push(Found::new(Kind::Campaign, campaign.id, &path, fault.message));
+        }
         if let Some(topic) = &campaign.value.draft.topic {
             if !offered.contains(topic) {
                 let text = format!("no e-mail topic that is offered is named {topic}");

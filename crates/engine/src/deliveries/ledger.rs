@@ -10,6 +10,7 @@ use tidings_store::Error as StoreError;
 use tidings_store::deliveries::{Finished, Starting};
 use tokio::sync::{mpsc, oneshot};
 
+use super::guard::Guard;
 use super::{Ending, Run};
 
 /// One step of a worker: the end of its last message, the start of its next, or both.
@@ -53,11 +54,16 @@ pub(super) fn open(run: Arc<Run>) -> (Ledger, impl Future<Output = ()> + Send) {
 
 async fn write(run: Arc<Run>, mut queue: mpsc::Receiver<Step>) {
     let mut group: Vec<Step> = Vec::new();
+    let mut guard = Guard::new();
     while queue.recv_many(&mut group, 256).await > 0 {
         let finished: Vec<Finished> = group.iter().filter_map(|s| s.finished.clone()).collect();
         let starting: Vec<Starting> = group.iter().filter_map(|s| s.starting.clone()).collect();
         let wanted = starting.len();
+        guard.count(&finished);
         let started = commit(&run, finished, starting).await;
+        if started.is_some() {
+            guard.watch(&run).await;
+        }
         if started.as_ref().is_some_and(|started| started.len() < wanted) {
             check_campaign(&run).await;
         }

@@ -5,16 +5,17 @@
 //! freeze ─► deliveries due ─► read ─► workers: render, sign, start, hand over ─► ledger: record
 //! ```
 
+mod guard;
 mod lanes;
 mod ledger;
 mod send;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tidings_domain::campaign::CampaignState;
+use tidings_domain::campaign::{CampaignState, Placing};
 use tidings_domain::{DeliveryId, Timestamp};
 use tidings_store::Error as StoreError;
 use tidings_store::campaigns::{Campaign, Shard};
@@ -22,14 +23,18 @@ use tidings_store::jobs::{Job, Next, lease_secs};
 use tidings_store::templates::TemplateDraft;
 use tokio::sync::watch;
 
+use crate::campaigns::contest;
 use crate::mail::{self, Way};
 use crate::messages::{Compiled, Maker, with_parameters};
+use crate::sending_rules::{self, BounceLimit};
 use crate::{Ctx, Error, Result};
 
 /// How many due deliveries are read at once.
 const READ: usize = 500;
 /// How long to wait before looking again where sending is held up from outside.
 const HELD_UP_SECS: i64 = 3;
+/// How long those wait for whom there is no winner yet, as another shard is still being frozen.
+const UNDECIDED_MS: i64 = 500;
 /// How often a lease is renewed while nothing is written: about four times while it lasts.
 fn renew_every() -> Duration {
     Duration::from_millis(lease_secs().unsigned_abs() * 270)
@@ -41,7 +46,12 @@ pub(crate) struct Run {
     pub job: Job,
     pub campaign: Campaign,
     pub shard: Shard,
-    pub maker: Maker,
+    /// One for each variant.
+    pub makers: Vec<Maker>,
+    /// The variant that those get who wait for the test's end.
+    pub winner: OnceLock<i16>,
+    pub placing: Arc<Placing>,
+    pub bounces: BounceLimit,
     /// How its mail leaves; another one as soon as somebody changes it.
     way: RwLock<Arc<Way>>,
     lanes: lanes::Lanes,
@@ -133,13 +143,19 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     if left > 0 {
         tracing::warn!(campaign = number, count = left, "messages were on their way at a crash");
     }
-    let maker = maker(ctx, &campaign).await?;
+    let makers = makers(ctx, &campaign).await?;
+    let begun = campaign.started_at.unwrap_or(now);
+    let placing = crate::campaigns::placing(ctx, &campaign, begun).await?;
+    let winner = campaign.decision.map_or_else(OnceLock::new, |made| OnceLock::from(made.winner));
     let run = Arc::new(Run {
         ctx: ctx.clone(),
         job: job.clone(),
         campaign,
         shard,
-        maker,
+        makers,
+        winner,
+        placing,
+        bounces: sending_rules::get(ctx).await?.bounces,
         way: RwLock::new(Arc::new(way)),
         lanes: lanes::Lanes::default(),
         ending: AtomicBool::new(false),
@@ -160,21 +176,29 @@ pub(crate) async fn sending_is_paused(ctx: &Ctx) -> Result<bool> {
     Ok(setting.is_some_and(|value| value == "true"))
 }
 
-/// Compiles the campaign's template at the version fixed at its launch.
-async fn maker(ctx: &Ctx, campaign: &Campaign) -> Result<Maker> {
-    let template = ctx
-        .workspace
-        .template_at(campaign.template.1, campaign.template_version)
-        .await?
-        .ok_or_else(|| Error::NotFound("the campaign's template".to_owned()))?;
+/// Compiles what the campaign sends, at the versions fixed at its launch: one maker a variant.
+async fn makers(ctx: &Ctx, campaign: &Campaign) -> Result<Vec<Maker>> {
+    let drafts = match campaign.plan.test {
+        Some(_) => contest::drafts(ctx, campaign).await?,
+        None => {
+            let (number, version) = (campaign.template.1, campaign.template_version);
+            let template = ctx.workspace.template_at(number, version).await?;
+            let gone = || Error::NotFound("the campaign's template".to_owned());
+            vec![TemplateDraft::from(template.ok_or_else(gone)?)]
+        }
+    };
     // All shards send the blocks that stood when the campaign began.
     let at = campaign.started_at.unwrap_or_else(|| ctx.now());
-    let compiled = Compiled::new(ctx, &TemplateDraft::from(template), at).await?;
-    let fixed = compiled.fixed_links.iter();
-    let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
-    let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
     let tracking_url = mail::tracking_url(ctx, &campaign.sender.address).await?;
-    Ok(Maker::new(ctx, compiled, campaign, links, tracking_url))
+    let mut makers = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let compiled = Compiled::new(ctx, &draft, at).await?;
+        let fixed = compiled.fixed_links.iter();
+        let urls = fixed.map(|url| with_parameters(url, &campaign.link_parameters).into_owned());
+        let links = ctx.workspace.number_links(campaign.number, urls.collect()).await?;
+        makers.push(Maker::new(ctx, compiled, campaign, links, tracking_url.clone()));
+    }
+    Ok(makers)
 }
 
 async fn send_shard(run: &Arc<Run>, stop: &watch::Receiver<bool>) -> Result<Next> {
@@ -199,8 +223,9 @@ async fn send_shard(run: &Arc<Run>, stop: &watch::Receiver<bool>) -> Result<Next
 async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
     let mut shard = run.shard;
     while shard.next < shard.high && !run.is_ending() {
-        let condition = match crate::segments::audience(&run.ctx, &run.campaign).await {
-            Ok(condition) => condition,
+        let placing = run.placing.clone();
+        let audience = match crate::campaigns::audience(&run.ctx, &run.campaign, placing).await {
+            Ok(audience) => audience,
             Err(error) => {
                 run.end(Ending::StoreGone(error.to_string()));
                 return Ok(());
@@ -208,9 +233,7 @@ async fn freeze(run: Arc<Run>) -> std::result::Result<(), StoreError> {
         };
         let at = run.ctx.now();
         let number = run.campaign.number;
-        let class = run.campaign.class;
-        let frozen =
-            run.ctx.workspace.freeze_audience(&run.job, number, class, shard, condition, at).await;
+        let frozen = run.ctx.workspace.freeze_audience(&run.job, number, shard, audience, at).await;
         match frozen {
             Ok(moved) => shard = moved,
             Err(StoreError::Fenced) => {
@@ -283,11 +306,13 @@ async fn read_due(
         if let Some(last) = due.deliveries.last() {
             cursor = (last.due_at, last.id);
             for delivery in due.deliveries {
-                queue.push(delivery).await;
+                if delivery.variant.is_some() || knows_winner(run).await? {
+                    queue.push(delivery).await;
+                    quiet_looks = 0;
+                }
             }
         }
         if found_some {
-            quiet_looks = 0;
             continue;
         }
         if !frozen {
@@ -305,11 +330,27 @@ async fn read_due(
     Ok(())
 }
 
+/// Whether it is known what those get who wait for the test's end; whoever asks first decides it.
+async fn knows_winner(run: &Run) -> Result<bool> {
+    if run.winner.get().is_some() {
+        return Ok(true);
+    }
+    let Some(decision) = contest::decide(&run.ctx, &run.job, &run.campaign).await? else {
+        return Ok(false);
+    };
+    Ok(run.winner.set(decision.winner).is_ok() || run.winner.get().is_some())
+}
+
 /// Decides what becomes of the job when its run is over.
 async fn finish(run: &Arc<Run>) -> Result<Next> {
     let ctx = &run.ctx;
     let why = run.why.lock().clone();
     let now = ctx.now();
+    match &why {
+        Some(Ending::RelayGone(reason)) => guard::watch_relay(run, Some(reason)).await,
+        None | Some(Ending::Halted) => guard::watch_relay(run, None).await,
+        Some(_) => {}
+    }
     match why {
         Some(Ending::Fenced) => return Err(crate::jobs::lost_lease()),
         Some(Ending::Stopped) => return Ok(Next::Again(now)),
@@ -325,7 +366,11 @@ async fn finish(run: &Arc<Run>) -> Result<Next> {
         return Ok(Next::Done);
     }
     match ctx.workspace.next_due_delivery(run.campaign.number, run.shard).await? {
-        Some(at) => Ok(Next::Again(at.max(now.plus_ms(20)))),
+        Some(at) => {
+            let waits = run.campaign.plan.test.is_some() && run.winner.get().is_none();
+            let least = if waits { UNDECIDED_MS } else { 20 };
+            Ok(Next::Again(at.max(now.plus_ms(least))))
+        }
         None => Ok(Next::Done),
     }
 }

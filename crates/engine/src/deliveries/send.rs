@@ -18,7 +18,7 @@ use super::lanes::{Entered, Place};
 use super::ledger::Ledger;
 use super::{Ending, Run};
 use crate::mail::{self, NoLease, Route};
-use crate::messages::NotRendered;
+use crate::messages::{Maker, NotRendered};
 
 /// Why a message is skipped whose address needs SMTPUTF8 where the relay does not offer it.
 const NEEDS_UTF8: &str = "needs_smtputf8";
@@ -101,6 +101,7 @@ struct Ready {
     delivery: DueDelivery,
     /// As the customer has it.
     address: String,
+    variant: i16,
     /// As the relay is told it.
     recipient: String,
     return_path: String,
@@ -171,6 +172,7 @@ impl Worker {
             customer: ready.delivery.customer.id,
             address: ready.address.clone(),
             attempts: ready.delivery.attempts + 1,
+            variant: ready.variant,
         };
         let late_commit = tidings_store::test_bug("commit-after-send");
         let finished = self.finished.take();
@@ -334,12 +336,24 @@ impl Skipped {
     }
 }
 
+/// The variant that a delivery is of, and what makes it. One that is waited for is known by now, or
+/// its delivery would not have been queued.
+fn chosen<'r>(run: &'r Run, delivery: &DueDelivery) -> (i16, &'r Maker) {
+    let variant = delivery.variant.or_else(|| run.winner.get().copied()).unwrap_or_default();
+    let at = usize::try_from(variant).unwrap_or_default();
+    match run.makers.get(at) {
+        Some(maker) => (variant, maker),
+        None => (0, &run.makers[0]),
+    }
+}
+
 /// Renders and builds the mail, or says why not.
 fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
     let Some(address) = delivery.customer.email.clone() else {
         return Err(Skipped::new(&delivery, SkipReason::NoAddress.name(), String::new()));
     };
-    let message = match run.maker.make(&delivery.customer) {
+    let (variant, maker) = chosen(run, &delivery);
+    let message = match maker.make(&delivery.customer) {
         Ok(message) => message,
         Err(NotRendered::Aborted(reason)) => {
             return Err(Skipped::new(&delivery, "aborted", reason));
@@ -360,7 +374,7 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
     let domain = &mail::domain_of(&sender.address).ok_or_else(|| bad("the sender"))?;
     // Stable, so that a receiver who keeps ids sees a repeat for what it is.
     let message_id = format!("{}@{domain}", delivery.id);
-    let return_path = run.maker.return_path(delivery.customer.id, domain);
+    let return_path = maker.return_path(delivery.customer.id, domain);
     let id = delivery.id.to_string();
     let built = mime::build(&mime::Message {
         from: Mailbox { name: Some(&sender.name), address: &sender.address },
@@ -376,7 +390,7 @@ fn make(run: &Run, delivery: DueDelivery) -> Result<Ready, Box<Skipped>> {
         headers: &[("X-Tidings-Delivery", &id)],
     });
     match built {
-        Ok(bytes) => Ok(Ready { delivery, address, recipient, return_path, bytes }),
+        Ok(bytes) => Ok(Ready { delivery, address, recipient, variant, return_path, bytes }),
         Err(error) => {
             Err(Skipped::new(&delivery, SkipReason::NotRendered.name(), error.to_string()))
         }

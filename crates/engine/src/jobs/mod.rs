@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Error as StoreError;
+use tidings_store::alerts::MAIL_ALERTS;
 use tidings_store::campaigns::SEND_CAMPAIGN;
 use tidings_store::forms::SEND_CONFIRMATION;
 use tidings_store::imports::RUN_IMPORT;
@@ -35,6 +36,7 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         JUDGE_CUSTOMERS => judge_customers::run(ctx, job, stop).await,
         EVALUATE_SEGMENT => evaluate_segment::run(ctx, job, stop).await,
         REFRESH_SEGMENTS => refresh_segments::run(ctx).await,
+        MAIL_ALERTS => crate::alerts::mail_out(ctx, job).await,
         SEND_CONFIRMATION => crate::forms::send_confirmation(ctx, job).await,
         FREEZE_SEGMENT => freeze_segment::run(ctx, job, stop).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
@@ -223,6 +225,7 @@ async fn run_claimed(ctx: &Ctx, job: Job, stop: &watch::Receiver<bool>) {
         Next::Again(at) => *at,
         _ => ctx.now(),
     };
+    crate::alerts::watch_job(ctx, &job, &next, error.as_deref()).await;
     let_go(ctx, &job, next, error).await;
     ctx.hub.wake(ctx.workspace.row.id, due);
 }

@@ -73,6 +73,7 @@ async fn about(sending: &Sending, topic: &str) -> tidings_domain::CampaignId {
         class: found.class,
         topic: Some(topic.to_owned()),
         link_parameters: found.link_parameters,
+        plan: found.plan,
         scheduled_at: None,
     };
     campaigns::change(&sending.ctx, id, draft).await.unwrap();

@@ -172,6 +172,7 @@ impl Sending {
             topic: None,
             scheduled_at: None,
             link_parameters: Vec::new(),
+            plan: Default::default(),
         };
         campaigns::create(&self.ctx, draft).await.expect("a campaign")
     }

@@ -222,6 +222,7 @@ fn letter(template: tidings_domain::TemplateId) -> CampaignDraft {
         topic: None,
         scheduled_at: None,
         link_parameters: Vec::new(),
+        plan: Default::default(),
     }
 }
 

@@ -1,13 +1,21 @@
 //! One-off campaigns: what a user plans. Their deliveries are next door.
 
+mod contest;
 mod figures;
+mod goals;
+mod groups;
+mod guard;
 mod links;
 mod run;
 
-use tidings_domain::campaign::{CampaignState, MessageClass};
+use tidings_domain::campaign::{CampaignState, MessageClass, Plan};
 use tidings_domain::{CampaignId, SegmentId, TemplateId, Timestamp};
 
+pub use self::contest::{DecidedBy, Decision};
 pub use self::figures::Counts;
+pub use self::goals::{GoalFigures, GoalQuery};
+pub use self::groups::{Group, Minute};
+pub use self::guard::PauseCause;
 pub use self::run::{SEND_CAMPAIGN, Shard};
 pub(crate) use self::run::{shard_ranges, state_of, wake_shards};
 use crate::customers::Page;
@@ -38,6 +46,8 @@ pub struct CampaignDraft {
     pub scheduled_at: Option<Timestamp>,
     /// What is added to the links of its mails, by name.
     pub link_parameters: Vec<(String, String)>,
+    /// What is planned beside the message; checked by the caller.
+    pub plan: Plan,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +70,12 @@ pub struct Campaign {
     pub created_at: Timestamp,
     /// What is added to the links of its mails, by name.
     pub link_parameters: Vec<(String, String)>,
+    /// What is planned beside the message; the versions of its variants are fixed at the launch.
+    pub plan: Plan,
+    /// What the test came to, once that is decided.
+    pub decision: Option<Decision>,
+    /// Why it paused by itself, while it does.
+    pub paused_because: Option<String>,
 }
 
 static ADD: Sql = Sql::reference(
@@ -67,10 +83,10 @@ static ADD: Sql = Sql::reference(
     "insert into {s}campaigns
        (number, id, name, segment_number, template_number, template_version, sender_name,
         sender_address, reply_to, class, state, scheduled_at, created_at, link_parameters,
-        topic)
-     select coalesce(?13, (select max(number) from {s}campaigns) + 1, 1), ?1, ?2,
+        topic, plan)
+     select coalesce(?14, (select max(number) from {s}campaigns) + 1, 1), ?1, ?2,
             (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
-            ?9, ?10, ?11, ?12
+            ?9, ?10, ?11, ?12, ?13
      from {s}templates t where t.id = ?4
      returning number",
 );
@@ -84,8 +100,8 @@ static CHANGE: Sql = Sql::reference(
        segment_number = (select number from {s}segments where id = ?3),
        template_number = (select number from {s}templates where id = ?4),
        sender_name = ?5, sender_address = ?6, reply_to = ?7, class = ?8, scheduled_at = ?9,
-       link_parameters = ?10, topic = ?11
-     where id = ?1 and state = 0",
+       link_parameters = ?10, topic = ?11, plan = ?12
+     where id = ?1 and state = 0 returning number",
 );
 
 static LIST: Sql = Sql::reference(
@@ -93,7 +109,8 @@ static LIST: Sql = Sql::reference(
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
             c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters, c.topic
+            c.link_parameters, c.topic, c.plan, c.winner, c.decided_at, c.decided_by,
+            c.paused_because
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -105,7 +122,8 @@ static GET: Sql = Sql::reference(
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
             c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters, c.topic
+            c.link_parameters, c.topic, c.plan, c.winner, c.decided_at, c.decided_by,
+            c.paused_because
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -117,27 +135,28 @@ static GET_BY_NUMBER: Sql = Sql::reference(
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
             coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
             c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters, c.topic
+            c.link_parameters, c.topic, c.plan, c.winner, c.decided_at, c.decided_by,
+            c.paused_because
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
      where c.number = ?1",
 );
 
-static DROP: Sql =
-    Sql::reference("drop_campaign", "delete from {s}campaigns where id = ?1 and state = 0");
-
-static TOPIC: Sql =
-    Sql::reference("campaign_topic", "select topic from {s}campaigns where number = ?1");
+static DROP: Sql = Sql::reference(
+    "drop_campaign",
+    "delete from {s}campaigns where id = ?1 and state = 0 returning number",
+);
 
 static TOPIC_THERE: Sql = Sql::reference(
     "topic_there",
     "select number from {s}topics where channel = 1 and name = ?1 and archived_at is null",
 );
 
-pub(crate) static SQLS: &[&[&Sql]] = &[OWN, figures::SQL, links::SQL, run::SQL];
+pub(crate) static SQLS: &[&[&Sql]] =
+    &[OWN, contest::SQL, figures::SQL, groups::SQL, guard::SQL, links::SQL, run::SQL];
 static OWN: &[&Sql] =
-    &[&ADD, &SEGMENT_THERE, &CHANGE, &LIST, &GET, &GET_BY_NUMBER, &DROP, &TOPIC, &TOPIC_THERE];
+    &[&ADD, &SEGMENT_THERE, &CHANGE, &LIST, &GET, &GET_BY_NUMBER, &DROP, &TOPIC_THERE];
 
 fn campaign(row: &Row) -> Result<Campaign> {
     let corrupt = |what: &str| Error::Corrupt(format!("a campaign's {what} is unknown"));
@@ -161,6 +180,9 @@ fn campaign(row: &Row) -> Result<Campaign> {
         created_at: row.time(18)?,
         link_parameters: parameters(&row.text(19)?)?,
         topic: row.opt_text(20)?,
+        plan: plan(&row.text(21)?)?,
+        decision: contest::decision(row, 22)?,
+        paused_because: row.opt_text(25)?,
     })
 }
 
@@ -171,6 +193,15 @@ fn parameters(text: &str) -> Result<Vec<(String, String)>> {
     serde_json::from_str(text).map_err(|error| Error::Corrupt(format!("link parameters: {error}")))
 }
 
+fn plan(text: &str) -> Result<Plan> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::Corrupt(format!("a campaign's plan: {error}")))
+}
+
+fn plan_text(plan: &Plan) -> Result<String> {
+    serde_json::to_string(plan).map_err(|error| Error::Invalid(format!("write a plan: {error}")))
+}
+
 fn parameters_text(parameters: &[(String, String)]) -> String {
     if parameters.is_empty() {
         return String::new();
@@ -179,11 +210,6 @@ fn parameters_text(parameters: &[(String, String)]) -> String {
         parameters.iter().map(|(name, value)| serde_json::json!([name, value])),
     )
     .to_string()
-}
-
-pub(crate) async fn topic_of(tx: &mut Tx, number: i32) -> Result<Option<String>> {
-    let row = tx.first(&TOPIC, crate::params![number]).await?;
-    row.map_or(Ok(None), |row| row.opt_text(0))
 }
 
 async fn check_topic(tx: &mut Tx, topic: Option<&str>) -> Result<()> {
@@ -231,12 +257,13 @@ pub(crate) async fn add(
         at,
         parameters_text(&draft.link_parameters),
         draft.topic.clone(),
+        plan_text(&draft.plan)?,
         number
     ];
-    match tx.first(&ADD, params).await? {
-        Some(_) => Ok(()),
-        None => Err(Error::NotFound(format!("template {}", draft.template))),
-    }
+    let Some(row) = tx.first(&ADD, params).await? else {
+        return Err(Error::NotFound(format!("template {}", draft.template)));
+    };
+    contest::put_variants(tx, row.small(0)?, &draft.plan).await
 }
 
 /// Changes a draft; false where it is not a draft any more, or not there.
@@ -254,14 +281,19 @@ pub(crate) async fn put(tx: &mut Tx, id: CampaignId, draft: &CampaignDraft) -> R
         draft.class.number(),
         draft.scheduled_at,
         parameters_text(&draft.link_parameters),
-        draft.topic.clone()
+        draft.topic.clone(),
+        plan_text(&draft.plan)?
     ];
-    Ok(tx.execute(&CHANGE, params).await? > 0)
+    let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
+    contest::put_variants(tx, row.small(0)?, &draft.plan).await?;
+    Ok(true)
 }
 
 /// Drops a draft; false where it is not a draft any more, or not there.
 pub(crate) async fn remove(tx: &mut Tx, id: CampaignId) -> Result<bool> {
-    Ok(tx.execute(&DROP, crate::params![id]).await? > 0)
+    let Some(row) = tx.first(&DROP, crate::params![id]).await? else { return Ok(false) };
+    contest::put_variants(tx, row.small(0)?, &Plan::default()).await?;
+    Ok(true)
 }
 
 impl Workspace {

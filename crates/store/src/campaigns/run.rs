@@ -3,6 +3,8 @@
 use tidings_domain::campaign::CampaignState;
 use tidings_domain::{CampaignId, Timestamp};
 
+use super::guard::accept_bounces;
+use crate::alerts::{self, AlertKind};
 use crate::engines::{Priority, Tx};
 use crate::jobs;
 use crate::sql::{Dialect, Sql};
@@ -49,13 +51,14 @@ static PAUSE: Sql = Sql::reference(
 
 static RESUME: Sql = Sql::reference(
     "resume_campaign",
-    "update {s}campaigns set state = coalesce(paused_from, 3), paused_from = null
+    "update {s}campaigns set state = coalesce(paused_from, 3), paused_from = null,
+       paused_because = null
      where id = ?1 and state = 4 returning number",
 );
 
 static CANCEL: Sql = Sql::reference(
     "cancel_campaign",
-    "update {s}campaigns set state = 6, finished_at = ?2
+    "update {s}campaigns set state = 6, finished_at = ?2, paused_because = null
      where id = ?1 and state in (1, 2, 3, 4) returning number",
 );
 
@@ -177,7 +180,9 @@ impl Workspace {
                 let Some(row) = tx.first(&LAUNCH, crate::params![id, at]).await? else {
                     return Ok(false);
                 };
-                wake_shards(tx, row.small(0)?, at).await?;
+                let number: i32 = row.small(0)?;
+                super::contest::fix_versions(tx, number).await?;
+                wake_shards(tx, number, at).await?;
                 Ok(true)
             })
         })
@@ -210,6 +215,7 @@ impl Workspace {
     pub async fn resume_campaign(&self, id: CampaignId, at: Timestamp) -> Result<bool> {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
+                accept_bounces(tx, id, at).await?;
                 let Some(row) = tx.first(&RESUME, crate::params![id]).await? else {
                     return Ok(false);
                 };
@@ -228,6 +234,7 @@ impl Workspace {
                     return Ok(false);
                 };
                 let number: i32 = row.small(0)?;
+                alerts::end(tx, AlertKind::CampaignPaused, &number.to_string(), at).await?;
                 tx.execute(&CLOSE_SHARDS, crate::params![number]).await?;
                 tx.execute(&CANCEL_DUE, crate::params![number, at]).await?;
                 Ok(true)

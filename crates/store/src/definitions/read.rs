@@ -84,6 +84,7 @@ pub(super) async fn all(tx: &mut Tx, workspace: WorkspaceId) -> Result<(Definiti
     let mut found = Definitions {
         attributes: schema.attributes.iter().map(|a| ids.attribute(Part::Attribute, a)).collect(),
         pages: crate::public_pages::get(tx).await?,
+        sending: crate::sending_rules::get(tx).await?,
         ..Definitions::default()
     };
     for table in &schema.tables {
@@ -165,6 +166,7 @@ fn campaign(one: StoredCampaign) -> Item<Campaign> {
             topic: one.topic,
             scheduled_at: one.scheduled_at,
             link_parameters: one.link_parameters,
+            plan: one.plan,
         },
     };
     Item { id: one.id.0, number: one.number, value }

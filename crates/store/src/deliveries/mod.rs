@@ -6,15 +6,17 @@
 
 mod freeze;
 mod reactions;
+mod review;
 mod send;
 
 use std::collections::HashMap;
 
-use tidings_domain::campaign::DeliveryState;
+use tidings_domain::campaign::{Arm, DeliveryState};
 use tidings_domain::{CustomerId, DeliveryId, Timestamp, bucket_of};
 
-pub use self::freeze::Review;
+pub use self::freeze::Audience;
 pub use self::reactions::{LinkClicks, Reaction};
+pub use self::review::Review;
 pub use self::send::{
     Attempt, Due, DueDelivery, Finished, RESENT_AFTER_CRASH, RESENT_UNANSWERED, Starting,
 };
@@ -49,6 +51,9 @@ pub struct Delivery {
     pub finished_at: Option<Timestamp>,
     pub opened_at: Option<Timestamp>,
     pub clicked_at: Option<Timestamp>,
+    /// The part of the campaign that the customer is in; `None` where nobody could send to them.
+    pub arm: Option<Arm>,
+    pub variant: Option<i16>,
 }
 
 const KEY: [Column<'static>; 3] = [
@@ -81,7 +86,7 @@ pub(crate) static SQLS: &[&[&Sql]] = &[&[&ONE], freeze::SQL, reactions::SQL, sen
 pub(crate) fn page_text(condition: &str) -> String {
     format!(
         "select d.id, d.customer_id, d.address, d.state, d.reason, d.reply, d.attempts, d.due_at, \
-         d.finished_at, d.opened_at, d.clicked_at from {{s}}deliveries d \
+         d.finished_at, d.opened_at, d.clicked_at, d.arm, d.variant from {{s}}deliveries d \
          where d.campaign_number = ?1 and d.customer_id > ?2{condition} \
          order by d.customer_id limit ?3"
     )
@@ -102,6 +107,8 @@ fn delivery(row: &Row) -> Result<Delivery> {
         finished_at: row.opt_time(8)?,
         opened_at: row.opt_time(9)?,
         clicked_at: row.opt_time(10)?,
+        arm: row.opt_int(11)?.and_then(|at| i16::try_from(at).ok()).and_then(Arm::from_number),
+        variant: row.opt_int(12)?.and_then(|at| i16::try_from(at).ok()),
     })
 }
 

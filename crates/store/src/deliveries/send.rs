@@ -29,6 +29,8 @@ pub struct DueDelivery {
     pub due_at: Timestamp,
     /// Set where the receiver may have this message already: why it is sent again.
     pub repeats: Option<String>,
+    /// The variant that they get; `None` where they get the winner of the test.
+    pub variant: Option<i16>,
 }
 
 /// What is due, and whose customer is not there any more.
@@ -91,6 +93,8 @@ pub struct Starting {
     pub address: String,
     /// How many attempts this one makes it.
     pub attempts: i32,
+    /// The variant that leaves; it stays with the delivery.
+    pub variant: i16,
 }
 
 static RECOVER: Sql = Sql::fan_out(
@@ -118,7 +122,7 @@ static REOPEN: Sql = Sql::reference(
 
 static DUE: Sql = Sql::fan_out(
     "due_deliveries",
-    "select id, customer_id, attempts, due_at, reason from {s}deliveries
+    "select id, customer_id, attempts, due_at, reason, variant, arm from {s}deliveries
      where campaign_number = ?1 and state = 0 and due_at <= ?2
        and (due_at > ?3 or (due_at = ?3 and id > ?4)) and bucket >= ?5 and bucket < ?6
      order by due_at, id limit ?7",
@@ -230,6 +234,7 @@ async fn start(
             row.push(at.into());
             row.push(one.address.as_str().into());
             row.push(one.attempts.into());
+            row.push(one.variant.into());
             row
         })
         .collect();
@@ -239,6 +244,7 @@ async fn start(
         column("started_at", ColumnType::BigInt),
         column("address", ColumnType::Text),
         column("attempts", ColumnType::BigInt),
+        column("variant", ColumnType::SmallInt),
     ];
     let startable = match tx.dialect() {
         Dialect::Sqlite => "t.state = 0 or (t.state = 2 and t.started_at = ?4)",
@@ -308,6 +314,11 @@ async fn with_customers(tx: &mut Tx, schema: &Arc<Schema>, rows: &[Row]) -> Resu
             repeats: row.opt_text(4)?.filter(|reason| {
                 [RESENT, RESENT_AFTER_CRASH, RESENT_UNANSWERED].contains(&reason.as_str())
             }),
+            variant: match row.is_null(6) {
+                // From before there were variants.
+                true => Some(0),
+                false => row.opt_int(5)?.and_then(|at| i16::try_from(at).ok()),
+            },
         });
     }
     Ok(due)

@@ -1,11 +1,15 @@
 //! Deliveries: a sender's steps, tried again where nobody said whether they were kept.
 
-use tidings_domain::campaign::MessageClass;
+use std::sync::Arc;
+
+use tidings_domain::campaign::{MessageClass, Placing, Plan};
 use tidings_domain::change::{Change, UpsertCustomer};
 use tidings_domain::{CampaignId, DeliveryId, NodeId, Timestamp};
 use tidings_store::Workspace;
 use tidings_store::campaigns::{CampaignDraft, Sender, Shard};
-use tidings_store::deliveries::{Attempt, DueDelivery, Finished, RESENT_AFTER_CRASH, Starting};
+use tidings_store::deliveries::{
+    Attempt, Audience, DueDelivery, Finished, RESENT_AFTER_CRASH, Starting,
+};
 use tidings_store::jobs::Job;
 use tidings_store::templates::TemplateDraft;
 
@@ -42,6 +46,7 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
         topic: None,
         scheduled_at: None,
         link_parameters: Vec::new(),
+        plan: Plan::default(),
     };
     let id = workspace.add_campaign(draft, AT).await.unwrap();
     assert!(workspace.launch_campaign(id, AT).await.unwrap());
@@ -51,13 +56,23 @@ async fn frozen(workspace: &Workspace) -> (Job, CampaignId, Vec<Shard>) {
     for shard in &shards {
         let mut shard = *shard;
         while shard.next < shard.high {
-            let everyone = ("true".to_owned(), Vec::new());
-            let class = MessageClass::Transactional;
-            let moved = workspace.freeze_audience(&job, 1, class, shard, everyone, AT);
+            let moved = workspace.freeze_audience(&job, 1, shard, everyone(workspace, id), AT);
             shard = moved.await.unwrap();
         }
     }
     (job, id, shards)
+}
+
+fn everyone(workspace: &Workspace, id: CampaignId) -> Audience {
+    let class = MessageClass::Transactional;
+    let own = (workspace.row.id, "UTC");
+    Audience {
+        class,
+        topic: None,
+        condition: ("true".to_owned(), Vec::new()),
+        zone_column: None,
+        placing: Arc::new(Placing::new(Plan::default(), (id, class), own, None, AT)),
+    }
 }
 
 async fn due(workspace: &Workspace, shards: &[Shard]) -> Vec<DueDelivery> {
@@ -84,6 +99,7 @@ async fn a_step_that_is_tried_again_is_done_once(test: TestStore) {
             customer: one.customer.id,
             address: one.customer.email.clone().unwrap(),
             attempts: 1,
+            variant: 0,
         })
         .collect();
 

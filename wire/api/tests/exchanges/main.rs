@@ -33,6 +33,7 @@ macro_rules! exchanges {
 exchanges!(
     accounts,
     bad_input,
+    campaigns,
     content,
     consent,
     customers,

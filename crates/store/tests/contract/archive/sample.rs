@@ -173,6 +173,7 @@ pub async fn fill(test: &TestStore) -> i32 {
         topic: None,
         scheduled_at: None,
         link_parameters: vec![("utm_source".into(), TEXTS[2].into())],
+        plan: Default::default(),
     };
     let campaign = workspace.add_campaign(draft, AT).await.unwrap();
     let mail = |raw: &[u8]| NewMail {
