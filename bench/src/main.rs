@@ -66,6 +66,8 @@ enum What {
     Campaign,
     /// Rendering, beside liquidjs.
     Render,
+    /// Search as you type.
+    Search,
     /// Cold start and size.
     Start,
     /// Writes the file of generated customers.
@@ -133,6 +135,7 @@ async fn main() -> anyhow::Result<()> {
         What::Events => rows::events::rows(options).await?,
         What::Campaign => rows::campaign::rows(options).await?,
         What::Render => rows::render::rows(options).await?,
+        What::Search => rows::search::rows(options).await?,
         What::Start => rows::start::rows(options).await?,
         What::Customers { .. }
         | What::LimitSqlite { .. }
@@ -153,6 +156,7 @@ async fn all(options: &Options) -> anyhow::Result<Vec<Row>> {
     all.append(&mut rows::upsert::rows(options).await?);
     all.append(&mut rows::events::rows(options).await?);
     all.append(&mut rows::campaign::rows(options).await?);
+    all.append(&mut rows::search::rows(options).await?);
     all.append(&mut rows::start::rows(options).await?);
     Ok(all)
 }

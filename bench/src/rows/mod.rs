@@ -4,5 +4,6 @@ pub mod campaign;
 pub mod events;
 pub mod import;
 pub mod render;
+pub mod search;
 pub mod start;
 pub mod upsert;

@@ -95,6 +95,12 @@ export interface CustomerEvent {
   delivery_id: string | null
 }
 
+export interface Retention { events_days: number | null; message_details_days: number | null; import_files_days: number | null; mailbox_days: number | null; inactive_customers_days: number | null }
+
+export interface RetentionPreview { events: number; message_details: number; import_files: number; mailbox: number; inactive_customers: number; kept_for_segments: { event: string; segment: string; days: number | null }[] }
+
+export interface Merge { id: string; merged_id: string; merged_system_id: number; at: string; undo_until: string; undone_at: string | null }
+
 export interface TableRecord { key: string; fields: Record<string, Value>; updated_at: string }
 
 export interface ImportColumn {

@@ -108,6 +108,8 @@ pub struct UpsertCustomer {
     pub external_id: Option<String>,
     pub email: Option<String>,
     pub phone: Option<String>,
+    /// A visitor's or device's id; a customer may have many, and nobody is called by it.
+    pub anonymous_id: Option<String>,
     /// Which identity alone may name the customer; `None` means any.
     pub match_by: Option<IdentityKind>,
     pub mode: Mode,
@@ -193,6 +195,17 @@ pub enum Change {
         /// Where the customer said so, in the caller's words.
         source: String,
         proof: Proof,
+    },
+    /// Two customers are one: `other` is merged into `customer`.
+    MergeCustomers {
+        customer: CustomerRef,
+        other: CustomerRef,
+    },
+    /// The anonymous visitor with this id is this customer, who is made or updated by it. Refused
+    /// where the id is another known customer's.
+    Alias {
+        anonymous_id: Identity,
+        customer: UpsertCustomer,
     },
 }
 

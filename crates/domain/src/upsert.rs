@@ -31,11 +31,12 @@ pub struct Prepared {
 
 /// Checks an upsert against the schema.
 pub fn prepare(schema: &Schema, change: &UpsertCustomer) -> Result<Prepared, Refusal> {
-    let mut identities = Vec::with_capacity(3);
+    let mut identities = Vec::with_capacity(4);
     for (kind, text) in [
         (IdentityKind::ExternalId, &change.external_id),
         (IdentityKind::Email, &change.email),
         (IdentityKind::Phone, &change.phone),
+        (IdentityKind::AnonymousId, &change.anonymous_id),
     ] {
         let Some(text) = text.as_deref().filter(|text| !text.trim().is_empty()) else { continue };
         let value = kind
@@ -50,7 +51,7 @@ pub fn prepare(schema: &Schema, change: &UpsertCustomer) -> Result<Prepared, Ref
     if change.id.is_none() && !named {
         let (path, wanted) = match change.match_by {
             Some(kind) => (kind.name(), kind.name()),
-            None => ("", "id, external_id, email or phone"),
+            None => ("", "id, external_id, email, phone or anonymous_id"),
         };
         let message = format!("expected {wanted} to name the customer");
         return Err(Refusal::new("no_identity", path, message));
@@ -95,7 +96,8 @@ fn invalid_code(kind: IdentityKind) -> &'static str {
     match kind {
         IdentityKind::Email => "invalid_email",
         IdentityKind::Phone => "invalid_phone",
-        _ => "invalid_external_id",
+        IdentityKind::AnonymousId => "invalid_anonymous_id",
+        IdentityKind::ExternalId => "invalid_external_id",
     }
 }
 

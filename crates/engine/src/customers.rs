@@ -48,7 +48,8 @@ pub async fn page(
     Ok(Page { items: with_tags(ctx, page.items).await?, next: page.next })
 }
 
-/// A page of customers whose external id, e-mail or phone starts with a text.
+/// A page of customers whom somebody means who types this text: first those with an identity that
+/// begins with it, then all with these words in name, e-mail, phone or external id.
 pub async fn search(
     ctx: &Ctx,
     text: &str,

@@ -17,6 +17,8 @@ mod holdout;
 mod local_time;
 #[path = "campaigns/planned.rs"]
 mod planned;
+#[path = "campaigns/retention.rs"]
+mod retention;
 
 use std::time::Duration;
 

@@ -25,6 +25,8 @@ pub enum ColumnType {
     Bytes,
     Json,
     List,
+    /// Numbers as an array literal, on PostgreSQL only.
+    Numbers,
 }
 
 impl From<Storage> for ColumnType {
@@ -46,7 +48,9 @@ impl ColumnType {
             ColumnType::Int => "integer[]",
             ColumnType::BigInt => "bigint[]",
             ColumnType::Bool => "boolean[]",
-            ColumnType::Text | ColumnType::Json | ColumnType::List => "text[]",
+            ColumnType::Text | ColumnType::Json | ColumnType::List | ColumnType::Numbers => {
+                "text[]"
+            }
             ColumnType::Uuid => "uuid[]",
             ColumnType::Bytes => "bytea[]",
         }
@@ -55,6 +59,7 @@ impl ColumnType {
     fn unpacked(self, column: &str) -> String {
         match self {
             ColumnType::Json => format!("{column}::jsonb"),
+            ColumnType::Numbers => format!("{column}::integer[]"),
             ColumnType::List => format!(
                 "case when {column} is null then null else \
                  array(select jsonb_array_elements_text({column}::jsonb)) end"
@@ -144,7 +149,7 @@ fn values<'r>(rows: &[&'r Vec<Param>], at: usize, kind: ColumnType) -> Result<Va
             Param::Bool(value) => Some(*value),
             _ => None,
         })?),
-        ColumnType::Text | ColumnType::Json | ColumnType::List => {
+        ColumnType::Text | ColumnType::Json | ColumnType::List | ColumnType::Numbers => {
             Values::Text(gather(rows, at, kind, |param| match param {
                 Param::Text(value) => Some(Cow::Borrowed(value.as_str())),
                 Param::Json(json) => Some(json.to_string().into()),

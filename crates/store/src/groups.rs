@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 use tidings_domain::schema::checked_name;
-use tidings_domain::{GroupId, Timestamp};
+use tidings_domain::{CustomerId, GroupId, Timestamp};
 
+use crate::customers::{Customer, load_customers};
 use crate::engines::{Priority, Tx};
-use crate::sql::{Row, Sql};
+use crate::sql::{Dialect, Row, Sql};
 use crate::workspace::Workspace;
 use crate::{Error, Page, Result};
 
@@ -27,7 +28,31 @@ static PAGE: Sql = Sql::fan_out(
      from {s}groups g where g.number > ?1 order by g.number limit ?2",
 );
 
-pub(crate) static SQL: &[&Sql] = &[&BY_NAME, &PAGE];
+static BY_ID: Sql = Sql::fan_out(
+    "group_of_id",
+    "select g.number, g.id, g.name,
+       (select count(*) from {s}group_members m where m.group_number = g.number)
+     from {s}groups g where g.id = ?1",
+);
+static MEMBERS: Sql = Sql::fan_out(
+    "group_customers",
+    "select customer_id from {s}group_members
+     where group_number = ?1 and customer_id > ?2 order by customer_id limit ?3",
+);
+static DROP_MEMBERS: Sql = Sql::fan_out(
+    "drop_group_members",
+    "delete from {s}group_members where (bucket, customer_id, group_number) in
+       (select bucket, customer_id, group_number from {s}group_members
+        where group_number = ?1 limit ?2)",
+);
+static DROP_MEMBERS_SQLITE: Sql = Sql::fan_out(
+    "drop_group_members",
+    "delete from {s}group_members where group_number = ?1 and customer_id in
+       (select customer_id from {s}group_members where group_number = ?1 limit ?2)",
+);
+static DROP: Sql = Sql::reference("drop_group", "delete from {s}groups where number = ?1");
+
+pub(crate) static SQL: &[&Sql] = &[&BY_NAME, &PAGE, &BY_ID, &MEMBERS, &DROP_MEMBERS, &DROP];
 
 fn group(row: &Row) -> Result<Group> {
     Ok(Group {
@@ -56,6 +81,74 @@ impl Workspace {
         let name = name.to_owned();
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move { add(tx, &name, at).await })
+        })
+        .await
+    }
+
+    /// A group by its id.
+    pub async fn group(&self, id: GroupId) -> Result<Option<Group>> {
+        self.read(move |tx| {
+            Box::pin(async move {
+                tx.first(&BY_ID, crate::params![id]).await?.as_ref().map(group).transpose()
+            })
+        })
+        .await
+    }
+
+    /// The customers of a group by id.
+    pub async fn group_customers(
+        &self,
+        group: i32,
+        after: Option<CustomerId>,
+        limit: usize,
+    ) -> Result<Page<Customer, CustomerId>> {
+        let after = after.unwrap_or(CustomerId(uuid::Uuid::nil()));
+        let mut items = self
+            .by_schema(|schema| {
+                self.read(move |tx| {
+                    Box::pin(async move {
+                        let params = crate::params![group, after, limit as i64 + 1];
+                        let rows = tx.query(&MEMBERS, params).await?;
+                        let ids = rows
+                            .iter()
+                            .map(|row| row.uuid(0).map(CustomerId))
+                            .collect::<Result<Vec<_>>>()?;
+                        load_customers(tx, &schema, &ids).await
+                    })
+                })
+            })
+            .await?;
+        items.sort_by_key(|customer| customer.id);
+        Ok(Page::cut(items, limit, |customer| customer.id))
+    }
+
+    /// Drops a group: its members in slices, and in the end the group. No rule may read it.
+    pub async fn drop_group(&self, number: i32) -> Result<()> {
+        const AT_ONCE: i64 = 1_000;
+        let mut dropped = AT_ONCE as u64;
+        while dropped == AT_ONCE as u64 {
+            dropped = self
+                .write(Priority::Bulk, move |tx| {
+                    Box::pin(async move {
+                        let sql = match tx.dialect() {
+                            Dialect::Sqlite => &DROP_MEMBERS_SQLITE,
+                            Dialect::Postgres => &DROP_MEMBERS,
+                        };
+                        tx.execute(sql, crate::params![number, AT_ONCE]).await
+                    })
+                })
+                .await?;
+        }
+        self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move {
+                // Whoever joined since the last slice.
+                let sql = match tx.dialect() {
+                    Dialect::Sqlite => &DROP_MEMBERS_SQLITE,
+                    Dialect::Postgres => &DROP_MEMBERS,
+                };
+                tx.execute(sql, crate::params![number, i64::MAX]).await?;
+                tx.execute(&DROP, crate::params![number]).await.map(|_| ())
+            })
         })
         .await
     }

@@ -17,83 +17,41 @@ pub struct Migration {
     pub postgres: &'static str,
 }
 
-pub static WORKSPACE: &[Migration] = &[
-    Migration {
-        number: 1,
-        name: "workspace",
-        sqlite: include_str!("migrations/sqlite/0001_workspace.sql"),
-        postgres: include_str!("migrations/postgres/0001_workspace.sql"),
-    },
-    Migration {
-        number: 2,
-        name: "pages",
-        sqlite: include_str!("migrations/sqlite/0002_pages.sql"),
-        postgres: include_str!("migrations/postgres/0002_pages.sql"),
-    },
-    Migration {
-        number: 3,
-        name: "content",
-        sqlite: include_str!("migrations/sqlite/0003_content.sql"),
-        postgres: include_str!("migrations/postgres/0003_content.sql"),
-    },
-    Migration {
-        number: 4,
-        name: "consent",
-        sqlite: include_str!("migrations/sqlite/0004_consent.sql"),
-        postgres: include_str!("migrations/postgres/0004_consent.sql"),
-    },
-    Migration {
-        number: 5,
-        name: "audiences",
-        sqlite: include_str!("migrations/sqlite/0005_audiences.sql"),
-        postgres: include_str!("migrations/postgres/0005_audiences.sql"),
-    },
-    Migration {
-        number: 6,
-        name: "audit",
-        sqlite: include_str!("migrations/sqlite/0006_audit.sql"),
-        postgres: include_str!("migrations/postgres/0006_audit.sql"),
-    },
-    Migration {
-        number: 7,
-        name: "email",
-        sqlite: include_str!("migrations/sqlite/0007_email.sql"),
-        postgres: include_str!("migrations/postgres/0007_email.sql"),
-    },
-    Migration {
-        number: 20,
-        name: "campaigns",
-        sqlite: include_str!("migrations/sqlite/0020_campaigns.sql"),
-        postgres: include_str!("migrations/postgres/0020_campaigns.sql"),
-    },
-    Migration {
-        number: 30,
-        name: "definitions",
-        sqlite: include_str!("migrations/sqlite/0030_definitions.sql"),
-        postgres: include_str!("migrations/postgres/0030_definitions.sql"),
-    },
-];
+/// A list of migrations: the folder of each engine, then number, name and file of each step.
+macro_rules! migrations {
+    ($sqlite:literal, $postgres:literal; $($number:literal $name:literal $file:literal,)*) => {
+        &[$(Migration {
+            number: $number,
+            name: $name,
+            sqlite: include_str!(concat!("migrations/", $sqlite, "/", $file)),
+            postgres: include_str!(concat!("migrations/", $postgres, "/", $file)),
+        }),*]
+    };
+}
 
-pub static SYSTEM: &[Migration] = &[
-    Migration {
-        number: 1,
-        name: "system",
-        sqlite: include_str!("migrations/sqlite_system/0001_system.sql"),
-        postgres: include_str!("migrations/postgres_system/0001_system.sql"),
-    },
-    Migration {
-        number: 2,
-        name: "files_shared",
-        sqlite: include_str!("migrations/sqlite_system/0002_files_shared.sql"),
-        postgres: include_str!("migrations/postgres_system/0002_files_shared.sql"),
-    },
-    Migration {
-        number: 3,
-        name: "people",
-        sqlite: include_str!("migrations/sqlite_system/0003_people.sql"),
-        postgres: include_str!("migrations/postgres_system/0003_people.sql"),
-    },
-];
+pub static WORKSPACE: &[Migration] = migrations! { "sqlite", "postgres";
+    1 "workspace" "0001_workspace.sql",
+    2 "pages" "0002_pages.sql",
+    3 "content" "0003_content.sql",
+    4 "consent" "0004_consent.sql",
+    5 "audiences" "0005_audiences.sql",
+    6 "audit" "0006_audit.sql",
+    7 "email" "0007_email.sql",
+    8 "imports" "0008_imports.sql",
+    9 "undo" "0009_undo.sql",
+    10 "import_mappings" "0010_import_mappings.sql",
+    11 "campaigns" "0011_campaigns.sql",
+    12 "customers_found" "0012_customers_found.sql",
+    13 "merges" "0013_merges.sql",
+    14 "retention" "0014_retention.sql",
+    30 "definitions" "0030_definitions.sql",
+};
+
+pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_system";
+    1 "system" "0001_system.sql",
+    2 "files_shared" "0002_files_shared.sql",
+    3 "people" "0003_people.sql",
+};
 
 /// How many partitions a hot table has where the workspace is partitioned.
 pub const PARTITIONS: u16 = 16;

@@ -16,8 +16,8 @@ use tidings_domain::{CustomerId, Timestamp, bucket_of, identity_bucket};
 use uuid::Uuid;
 
 use crate::archive::tables::{columns, select, tables, value};
-use crate::bulk::{Column, ColumnType, column, select_many};
-use crate::changes::sort_rows;
+use crate::bulk::{Column, ColumnType, column, lock_many, select_many};
+use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::engines::{Priority, Tx};
 use crate::hex::{hex, unhex};
 use crate::sql::{Cell, Dialect, Param, Sql, quoted};
@@ -44,6 +44,10 @@ static ERASE_DELIVERIES: Sql = Sql::bucket(
        reason = case when state = 0 then 'erased' else reason end,
        state = case when state = 0 then 6 else state end
      where bucket = ?1 and customer_id = ?2",
+);
+static HEARD_SINCE: Sql = Sql::bucket(
+    "heard_since",
+    "select 1 from {s}events where bucket = ?1 and customer_id = ?2 and at >= ?3 limit 1",
 );
 static ERASE_SIGN_UPS: Sql =
     Sql::identity("erase_sign_ups", "delete from {s}sign_ups where ibucket = ?1 and email = ?2");
@@ -86,6 +90,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &ADDRESSES,
     &ERASE_CUSTOMER,
     &ERASE_DELIVERIES,
+    &HEARD_SINCE,
     &ERASE_SIGN_UPS,
     &ERASE_MAILBOX,
     &SUPPRESSED,
@@ -128,7 +133,7 @@ async fn names(tx: &mut Tx, id: CustomerId) -> Result<Vec<Identity>> {
 }
 
 /// The tables with rows of customers, which say whose they are in `customer_id`.
-async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
+pub(crate) async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
     let mut owned = Vec::new();
     for table in tables(tx).await? {
         if columns(tx, &table).await?.iter().any(|one| one.name == "customer_id") {
@@ -136,6 +141,57 @@ async fn owned(tx: &mut Tx) -> Result<Vec<String>> {
         }
     }
     Ok(owned)
+}
+
+/// A customer, and everybody who was merged into them: messages stay under the id that they were
+/// sent to.
+async fn all_ids(tx: &mut Tx, id: CustomerId) -> Result<Vec<CustomerId>> {
+    let mut all = vec![id];
+    all.append(&mut crate::merges::merged_into(tx, id).await?);
+    Ok(all)
+}
+
+/// Drops every row of a customer; messages stay without the person.
+async fn drop_rows(tx: &mut Tx, id: CustomerId, at: Timestamp) -> Result<()> {
+    crate::search::forget(tx, id).await?;
+    let tables = owned(tx).await?;
+    for one in all_ids(tx, id).await? {
+        let whose = crate::params![bucket_of(one), one];
+        for table in tables.iter().filter(|table| *table != "deliveries") {
+            let text = format!(
+                "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
+                quoted(table)
+            );
+            tx.execute_text(&text, whose).await?;
+        }
+        tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(one), one, at]).await?;
+        tx.execute(&ERASE_CUSTOMER, whose).await?;
+    }
+    Ok(())
+}
+
+/// Drops a customer of whom nothing was heard since a time, if that is still so. No trace of their
+/// names stays, so they may be known again.
+pub(crate) async fn drop_unchanged(
+    tx: &mut Tx,
+    id: CustomerId,
+    before: Timestamp,
+    at: Timestamp,
+) -> Result<()> {
+    if tx.dialect() == Dialect::Sqlite {
+        tx.query_text("pragma secure_delete = on", &[]).await?;
+    }
+    let key = [customer_key(id)];
+    let locked = lock_many(tx, "customers", "t.updated_at", &CUSTOMER_KEY, &key).await?;
+    let Some(row) = locked.first() else { return Ok(()) };
+    if row.time(0)? >= before {
+        return Ok(());
+    }
+    let since = crate::params![bucket_of(id), id, before];
+    if tx.first(&HEARD_SINCE, since).await?.is_some() {
+        return Ok(());
+    }
+    drop_rows(tx, id, at).await
 }
 
 /// The key of the keyed hashes, made when the first person is erased.
@@ -256,17 +312,21 @@ impl Workspace {
         self.read(move |tx| {
             Box::pin(async move {
                 let mut all = BTreeMap::new();
+                let ids = all_ids(tx, id).await?;
                 for table in owned(tx).await? {
                     let columns = columns(tx, &table).await?;
                     let theirs = " where bucket = ?1 and customer_id = ?2";
                     let text = select(&table, &columns, theirs);
                     let mut rows = Vec::new();
-                    for row in tx.query_text(&text, crate::params![bucket_of(id), id]).await? {
-                        let mut object = Map::new();
-                        for (cell, column) in row.0.into_iter().zip(&columns) {
-                            object.insert(column.name.clone(), value(cell, column)?);
+                    for one in &ids {
+                        let whose = crate::params![bucket_of(*one), *one];
+                        for row in tx.query_text(&text, whose).await? {
+                            let mut object = Map::new();
+                            for (cell, column) in row.0.into_iter().zip(&columns) {
+                                object.insert(column.name.clone(), value(cell, column)?);
+                            }
+                            rows.push(Json::Object(object));
                         }
-                        rows.push(Json::Object(object));
                     }
                     if !rows.is_empty() {
                         all.insert(table, rows);
@@ -291,6 +351,8 @@ impl Workspace {
                     // What is deleted is overwritten, here and from now on.
                     tx.query_text("pragma secure_delete = on", &[]).await?;
                 }
+                // Held, so that nothing is written for them while they go.
+                lock_many(tx, "customers", "t.id", &CUSTOMER_KEY, &[customer_key(id)]).await?;
                 let names = names(tx, id).await?;
                 let key = key(tx).await?;
                 let mut graves: Vec<Vec<Param>> =
@@ -300,16 +362,7 @@ impl Workspace {
                     grave.push(at.into());
                     tx.execute(&BURY, &grave).await?;
                 }
-                let whose = crate::params![bucket_of(id), id];
-                for table in owned(tx).await?.iter().filter(|table| *table != "deliveries") {
-                    let text = format!(
-                        "delete from {{s}}{} where bucket = ?1 and customer_id = ?2",
-                        quoted(table)
-                    );
-                    tx.execute_text(&text, whose).await?;
-                }
-                tx.execute(&ERASE_DELIVERIES, crate::params![bucket_of(id), id, at]).await?;
-                tx.execute(&ERASE_CUSTOMER, whose).await?;
+                drop_rows(tx, id, at).await?;
                 erase_mentions(tx, &names).await?;
                 for name in &names {
                     match name.kind {
@@ -346,8 +399,8 @@ impl Workspace {
         .await
     }
 
-    /// Every row of every table as text, a line each: for tests that search for what must not be
-    /// there.
+    /// Every row of every table as text, a line each, with what the search was made to know: for
+    /// tests that search for what must not be there.
     pub async fn all_rows(&self) -> Result<String> {
         self.read(|tx| {
             Box::pin(async move {
@@ -366,6 +419,9 @@ impl Workspace {
                         }
                         text.push('\n');
                     }
+                }
+                for row in tx.query_text("select text from {s}search_texts", &[]).await? {
+                    text.push_str(&format!("search_texts {}\n", row.text(0)?));
                 }
                 Ok(text)
             })

@@ -327,7 +327,11 @@ impl Workspace {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let schema = load(tx).await?;
-                rename_attribute(tx, known(&schema, &name)?.number, &new_name).await
+                rename_attribute(tx, known(&schema, &name)?.number, &new_name).await?;
+                if crate::search::schema_matters(&[&name, &new_name]) {
+                    crate::search::index_all(tx).await?;
+                }
+                Ok(())
             })
         })
         .await?;
@@ -340,7 +344,11 @@ impl Workspace {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
                 let schema = load(tx).await?;
-                drop_attribute(tx, known(&schema, &name)?).await
+                drop_attribute(tx, known(&schema, &name)?).await?;
+                if crate::search::schema_matters(&[&name]) {
+                    crate::search::index_all(tx).await?;
+                }
+                Ok(())
             })
         })
         .await?;

@@ -23,12 +23,14 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::jobs::SQL);
     all.extend(crate::mailbox::SQL);
     all.extend(crate::memberships::SQLS.concat());
+    all.extend(crate::merges::SQLS.concat());
     all.extend(crate::overview::SQL);
     all.extend(crate::personal::SQL);
     all.extend(crate::public_pages::SQL);
     all.extend(crate::relays::SQL);
+    all.extend(crate::retention::SQL);
     all.extend(crate::schema::SQL);
-    all.extend(crate::search::SQL);
+    all.extend(crate::search::SQLS.concat());
     all.extend(crate::segments::SQL);
     all.extend(crate::sending_rules::SQL);
     all.extend(crate::senders::SQL);

@@ -213,11 +213,14 @@ pub struct CustomersQuery {
     pub cursor: Option<String>,
     /// A segment rule as JSON: only customers that it selects.
     pub filter: Option<String>,
-    /// The beginning of an external id, e-mail address or phone number.
+    /// What somebody types to find a person: words of a name, an e-mail address, a phone number or
+    /// an external id, in small or capital letters, with or without accents. Words of three
+    /// characters or more are found anywhere, shorter ones at the beginning of a word.
     pub q: Option<String>,
 }
 
-/// A place in a list of customers: by system id, or in a search by the value found.
+/// A place in a list of customers: by system id, or among the identities of a search by the value
+/// found.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Place {
@@ -225,7 +228,7 @@ enum Place {
     Found(String, String),
 }
 
-/// List customers in the order they came in, or find them by the beginning of an identity. With
+/// List customers in the order they came in, or find them by what somebody types. With
 /// `Accept: application/x-ndjson` the whole list is streamed, one customer a line.
 #[utoipa::path(get, path = "/v1/customers", tag = "Customers",
     security(("token" = ["customers:read"]), ("session" = ["viewer"])),
@@ -279,10 +282,13 @@ async fn page(
             let after = match after {
                 None => None,
                 Some(Place::Found(value, kind)) => Some(found(value, &kind).ok_or_else(strange)?),
-                Some(Place::Number(_)) => return Err(strange()),
+                Some(Place::Number(number)) => Some(Found::Text(number)),
             };
             let Page { items, next } = customers::search(ctx, text, after, limit).await?;
-            let next = next.map(|(value, kind)| Place::Found(value, kind.name().to_owned()));
+            let next = next.map(|found| match found {
+                Found::Identity(value, kind) => Place::Found(value, kind.name().to_owned()),
+                Found::Text(number) => Place::Number(number),
+            });
             Ok((items, next))
         }
         None => {
@@ -300,7 +306,7 @@ async fn page(
 fn found(value: String, kind: &str) -> Option<Found> {
     use tidings_domain::change::IdentityKind::{Email, ExternalId, Phone};
     let kind = [ExternalId, Email, Phone].into_iter().find(|known| known.name() == kind)?;
-    Some((value, kind))
+    Some(Found::Identity(value, kind))
 }
 
 fn wants_lines(headers: &HeaderMap) -> bool {
@@ -333,7 +339,8 @@ fn stream(
     ndjson(pages.boxed())
 }
 
-/// One customer. The reference is an id, or `external_id:…`, `email:…`, `phone:…`, `system_id:…`.
+/// One customer. The reference is an id, or `external_id:…`, `email:…`, `phone:…`,
+/// `anonymous_id:…`, `system_id:…`. The id of somebody who was merged leads to who has it now.
 #[utoipa::path(get, path = "/v1/customers/{ref}", tag = "Customers",
     security(("token" = ["customers:read"]), ("session" = ["viewer"])),
     params(("ref" = String, Path, example = "email:ann@example.com")),

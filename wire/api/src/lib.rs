@@ -24,6 +24,7 @@ mod input;
 mod mailbox;
 mod many;
 mod marks;
+mod merges;
 mod openapi;
 mod overview;
 mod paging;
@@ -31,6 +32,7 @@ mod personal;
 mod plans;
 mod relays;
 mod results;
+mod retention;
 mod roles;
 mod segments;
 mod senders;
@@ -79,6 +81,10 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(customers::show, personal::erase))
         .routes(routes!(personal::export))
         .routes(routes!(personal::readmit))
+        .routes(routes!(merges::alias))
+        .routes(routes!(merges::merge))
+        .routes(routes!(merges::list))
+        .routes(routes!(merges::undo))
         .routes(routes!(customers::events))
         .routes(routes!(customers::records))
         .routes(routes!(marks::put_tag, marks::remove_tag))
@@ -87,6 +93,9 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(consents::record))
         .routes(routes!(events::record).layer(many()))
         .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::show, groups::remove))
+        .routes(routes!(groups::customers, groups::add).layer(many()))
+        .routes(routes!(groups::take).layer(many()))
         .routes(routes!(suppressions::list, suppressions::add))
         .routes(routes!(suppressions::remove))
         .routes(routes!(suppressions::import))
@@ -166,6 +175,8 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(senders::list_limits, senders::put_limits))
         .routes(routes!(mailbox::list))
         .routes(routes!(mailbox::show))
+        .routes(routes!(retention::show, retention::change))
+        .routes(routes!(retention::preview))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::change, users::remove))
         .routes(routes!(roles::list))

@@ -22,9 +22,9 @@ use crate::errors::{FieldProblem, Problem, Result};
 /// Where a consent that came by this API came from, unless the caller says.
 pub const SOURCE: &str = "api";
 
-/// A customer to create or update. At least one of `id`, `external_id`, `email` and `phone` names
-/// the customer; the first known one counts, in that order, and the others are set. A null is as
-/// if the field were not there.
+/// A customer to create or update. At least one of `id`, `external_id`, `email`, `phone` and
+/// `anonymous_id` names the customer; the first known one counts, in that order, and the others are
+/// set. A null is as if the field were not there.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerInput {
@@ -35,6 +35,8 @@ pub struct CustomerInput {
     pub email: Option<String>,
     #[schema(example = "+31612345678")]
     pub phone: Option<String>,
+    /// A visitor's or device's id, also of somebody who is not known otherwise.
+    pub anonymous_id: Option<String>,
     /// By name: a value, null to clear, or `{"$increment": n}`, `{"$add": [texts]}`,
     /// `{"$remove": [texts]}`. A name that the schema does not have is refused.
     #[serde(default)]
@@ -148,6 +150,10 @@ fn field_change(json: Json) -> Result<FieldChange, String> {
 
 /// An upsert of a customer.
 pub fn customer(input: CustomerInput, mode: Mode) -> Change {
+    Change::UpsertCustomer(upsert(input, mode))
+}
+
+pub fn upsert(input: CustomerInput, mode: Mode) -> UpsertCustomer {
     let tag = |tag| Mark::Tag { tag, until: None };
     let group = |group| Mark::Group { group };
     let consent = |(channel, state): (Channel, Consent)| Mark::Consent {
@@ -164,16 +170,17 @@ pub fn customer(input: CustomerInput, mode: Mode) -> Change {
         .chain(input.groups.into_iter().map(group))
         .chain(input.consents.into_iter().map(consent))
         .collect();
-    Change::UpsertCustomer(UpsertCustomer {
+    UpsertCustomer {
         id: input.id.map(CustomerId),
         external_id: input.external_id,
         email: input.email,
         phone: input.phone,
+        anonymous_id: input.anonymous_id,
         match_by: None,
         mode,
         attributes: input.attributes.0,
         marks,
-    })
+    }
 }
 
 /// Names a customer by exactly one of these.
@@ -185,6 +192,9 @@ pub struct CustomerRefInput {
     #[schema(example = "ann@example.com")]
     pub email: Option<String>,
     pub phone: Option<String>,
+    /// A visitor's or device's id; an event of one that nobody has seen before makes an anonymous
+    /// customer.
+    pub anonymous_id: Option<String>,
     pub system_id: Option<i64>,
 }
 
@@ -196,6 +206,7 @@ pub fn customer_ref(input: CustomerRefInput) -> Result<CustomerRef> {
         by(IdentityKind::ExternalId, input.external_id),
         by(IdentityKind::Email, input.email),
         by(IdentityKind::Phone, input.phone),
+        by(IdentityKind::AnonymousId, input.anonymous_id),
         input.system_id.map(|number| Ok(CustomerRef::SystemId(number))),
     ]
     .into_iter()
@@ -206,7 +217,8 @@ pub fn customer_ref(input: CustomerRefInput) -> Result<CustomerRef> {
             Problem::invalid(vec![field])
         }),
         _ => {
-            let expected = "expected one of id, external_id, email, phone and system_id";
+            let expected =
+                "expected one of id, external_id, email, phone, anonymous_id and system_id";
             Err(Problem::field("customer", "no_identity", expected))
         }
     }
@@ -220,7 +232,7 @@ fn identity(kind: IdentityKind, text: &str) -> Result<CustomerRef, FieldProblem>
 }
 
 /// The customer that a path names: an id, or `external_id:…`, `email:…`, `phone:…`,
-/// `system_id:…`.
+/// `anonymous_id:…`, `system_id:…`.
 pub fn path_ref(text: &str) -> Result<CustomerRef> {
     let nobody = |_| Problem::not_found("the customer");
     let Some((name, value)) = text.split_once(':') else {
@@ -230,6 +242,7 @@ pub fn path_ref(text: &str) -> Result<CustomerRef> {
         "external_id" => identity(IdentityKind::ExternalId, value).map_err(nobody),
         "email" => identity(IdentityKind::Email, value).map_err(nobody),
         "phone" => identity(IdentityKind::Phone, value).map_err(nobody),
+        "anonymous_id" => identity(IdentityKind::AnonymousId, value).map_err(nobody),
         "system_id" => {
             value.parse().map(CustomerRef::SystemId).map_err(|_| Problem::not_found("the customer"))
         }

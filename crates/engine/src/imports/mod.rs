@@ -25,6 +25,7 @@ pub use plan::{Plan, column_name};
 pub use run::run;
 pub use tidings_delimited::{Encoding, LineEnding};
 pub(crate) use upload::path_of;
+pub(crate) use upload::remove as remove_upload;
 pub use upload::{MAX_UPLOAD_BYTES, Upload, create};
 
 use crate::{Ctx, Error, Fault, Hub, Result};

@@ -130,6 +130,7 @@ impl Plan {
                     external_id,
                     email,
                     phone,
+                    anonymous_id: None,
                     match_by: *match_by,
                     mode: self.mode,
                     attributes: values(attributes),

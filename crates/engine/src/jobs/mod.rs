@@ -2,6 +2,7 @@
 
 mod evaluate_segment;
 mod freeze_segment;
+mod index_search;
 mod judge_customers;
 mod refresh_segments;
 mod turns;
@@ -18,6 +19,8 @@ use tidings_store::forms::SEND_CONFIRMATION;
 use tidings_store::imports::RUN_IMPORT;
 use tidings_store::jobs::{Job, Next};
 use tidings_store::memberships::{ClockDue, FREEZE_SEGMENT, JUDGE_CUSTOMERS, REFRESH_SEGMENTS};
+use tidings_store::retention::APPLY_RETENTION;
+use tidings_store::search::INDEX_SEARCH;
 use tidings_store::segments::EVALUATE_SEGMENT;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,6 +42,8 @@ async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         MAIL_ALERTS => crate::alerts::mail_out(ctx, job).await,
         SEND_CONFIRMATION => crate::forms::send_confirmation(ctx, job).await,
         FREEZE_SEGMENT => freeze_segment::run(ctx, job, stop).await,
+        APPLY_RETENTION => crate::retention::run(ctx, job, stop).await,
+        INDEX_SEARCH => index_search::run(ctx, job, stop).await,
         RUN_IMPORT => crate::imports::run(ctx, job, stop).await,
         crate::idempotency::CLEAN_UP => {
             crate::idempotency::clean_up(ctx).await?;
@@ -121,6 +126,9 @@ pub async fn plan(ctx: &Ctx) -> Result<Option<Timestamp>> {
     if ctx.workspace.customers_want_judging().await? {
         // Jobs are due by the real time, however far a test's clock has gone.
         ctx.workspace.add_job(JUDGE_CUSTOMERS, "all", ctx.now().min(Timestamp::now())).await?;
+    }
+    if ctx.workspace.search_wants_index().await? {
+        ctx.workspace.add_job(INDEX_SEARCH, "all", ctx.now().min(Timestamp::now())).await?;
     }
     match ctx.workspace.heed_clock(ctx.now()).await? {
         ClockDue::Later(at) => Ok(at),

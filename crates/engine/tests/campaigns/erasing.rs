@@ -35,6 +35,11 @@ fn planted() -> CustomerRef {
     CustomerRef::Identity(Identity { kind: IdentityKind::Email, value })
 }
 
+fn second() -> CustomerRef {
+    let value = format!("{PLANT}-2");
+    CustomerRef::Identity(Identity { kind: IdentityKind::ExternalId, value })
+}
+
 fn upsert() -> Change {
     let text = |name: &str| (name.to_owned(), FieldChange::SetJson(json!(PLANT)));
     Change::UpsertCustomer(UpsertCustomer {
@@ -66,6 +71,21 @@ async fn plant(sending: &Sending) {
             mode: Default::default(),
             fields: vec![("note".to_owned(), FieldChange::SetJson(json!(PLANT)))],
         }),
+        // Somebody who was merged, and a visitor who became known.
+        Change::UpsertCustomer(UpsertCustomer {
+            external_id: Some(format!("{PLANT}-2")),
+            email: Some(format!("{PLANT}-2@mail.example")),
+            ..UpsertCustomer::default()
+        }),
+        Change::PutTag { customer: second(), tag: format!("{PLANT}-2"), until: None },
+        Change::MergeCustomers { customer: customer.clone(), other: second() },
+        Change::Alias {
+            anonymous_id: Identity {
+                kind: IdentityKind::AnonymousId,
+                value: format!("{PLANT}-device"),
+            },
+            customer: UpsertCustomer { email: Some(EMAIL.to_owned()), ..UpsertCustomer::default() },
+        },
         Change::PutTag { customer: customer.clone(), tag: PLANT.to_owned(), until: None },
         Change::PutGroupMember { customer: customer.clone(), group: "staff".to_owned() },
         Change::ChangeConsent {
@@ -102,7 +122,16 @@ async fn row_61_a_planted_text_is_gone(engine: Engine) {
     let customer = customers::find(ctx, planted()).await.unwrap();
     let rows = serde_json::to_string(&personal::rows(ctx, customer).await.unwrap()).unwrap();
     assert!(rows.matches(PLANT).count() >= 8, "the export tells all: {rows}");
-    assert!(everything(&sending).await.matches(PLANT).count() >= 10);
+    let told = everything(&sending).await;
+    assert!(told.matches(PLANT).count() >= 15);
+    for table in ["merges ", "merge_rows ", "identities "] {
+        let holds = |line: &str| line.starts_with(table) && line.contains(PLANT);
+        assert!(told.lines().any(holds), "{table}");
+    }
+    // The search knows them as soon as its job has run.
+    while !everything(&sending).await.contains("search_texts   zq7plant") {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 
     personal::erase(ctx, planted()).await.unwrap();
 

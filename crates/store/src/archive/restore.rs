@@ -317,6 +317,7 @@ impl Target {
             let mut tx = self.connect(named).await?;
             tx.script("begin").await?;
             settle::release(&mut tx, self.at).await?;
+            crate::search::index_all(&mut tx).await?;
             if self.header.engine != engine {
                 settle::recount(&mut tx, self.at).await?;
             }

@@ -27,8 +27,10 @@ pub struct Stored {
     pub kind: Kind,
 }
 
-/// Tables that are no data: what ran here, who is signed in, which nodes live, a restore's mark.
-const LEFT_OUT: &[&str] = &["migrations", "sessions", "nodes", "restoring"];
+/// Tables that are no data: what ran here, who is signed in, which nodes live, a restore's mark, and
+/// what is made of other tables.
+const LEFT_OUT: &[&str] =
+    &["migrations", "sessions", "nodes", "restoring", "search_texts", "search_pending"];
 /// Tables that must be there before the others can be made.
 pub const CATALOGUE: &[&str] = &["meta", "attributes", "user_tables", "user_fields"];
 /// How a workspace is laid out is its engine's affair, so it is kept beside the rows.

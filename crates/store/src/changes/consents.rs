@@ -6,7 +6,7 @@
 //! lifted, and nothing but what they chose then comes back.
 
 use tidings_domain::change::Refusal;
-use tidings_domain::consent::{Channel, ConsentState, Proof};
+use tidings_domain::consent::{Channel, ConsentState, Proof, Via};
 use tidings_domain::{CustomerId, Timestamp, bucket_of};
 use uuid::Uuid;
 
@@ -115,6 +115,29 @@ pub(super) async fn change(tx: &mut Tx, given: &Given<'_>) -> Result<Result<u64,
         call_off(tx, given).await?;
     }
     Ok(Ok(touched + written))
+}
+
+/// Takes consent back for a customer whom somebody was merged into that had done so.
+pub(crate) async fn withdraw_for_merge(
+    tx: &mut Tx,
+    customer: CustomerId,
+    channel: Channel,
+    topic: &str,
+    at: Timestamp,
+) -> Result<()> {
+    let state = ConsentState::Withdrawn;
+    let proof = &Proof::by(Via::Earlier);
+    let given = Given { customer, channel, topic, state, source: "merge", proof, at };
+    if topic.is_empty() {
+        withdraw_topics(tx, &given).await?;
+    }
+    if put(tx, &given).await? > 0 {
+        remember(tx, &given, topic, state.name()).await?;
+    }
+    if channel == Channel::Email {
+        call_off(tx, &given).await?;
+    }
+    Ok(())
 }
 
 /// A topic and a version of its text must be known.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidings_domain::change::{Change, CustomerRef, Identity, IdentityKind, Mode, Outcome, Refusal};
 use tidings_domain::schema::Schema;
+use tidings_domain::search::searched_attributes;
 use tidings_domain::upsert::{Edit, Prepared, edited, prepare};
 use tidings_domain::value::Value;
 use tidings_domain::{CustomerId, bucket_of, identity_bucket};
@@ -16,7 +17,7 @@ use crate::bulk::{
 };
 use crate::engines::Tx;
 use crate::sql::{Param, Sql, quoted};
-use crate::{Error, Result};
+use crate::{Error, Result, search};
 
 /// A customer while a batch works on it.
 struct Working {
@@ -125,6 +126,8 @@ async fn put_marks(
 struct Batch {
     /// Customers by id; those that are new have no row yet.
     customers: HashMap<CustomerId, Working>,
+    /// Where the ids went that the batch names and that were merged into others.
+    moved: HashMap<CustomerId, CustomerId>,
     by_identity: HashMap<Identity, CustomerId>,
     /// Identities to insert, and whose they become.
     wanted: HashMap<Identity, CustomerId>,
@@ -157,9 +160,17 @@ impl Batch {
         for (slot, position) in positions.iter().enumerate() {
             slots[*position] = slot;
         }
-        let customers = load_working(tx, &how.schema, &ids, &positions).await?;
+        let mut customers = load_working(tx, &how.schema, &ids, &positions).await?;
+        let gone: Vec<CustomerId> =
+            good().filter_map(|one| one.id).filter(|id| !customers.contains_key(id)).collect();
+        let mut moved = HashMap::new();
+        if !gone.is_empty() {
+            moved = crate::merges::resolve(tx, &gone).await?;
+            let ids = moved.values().copied().collect();
+            customers.extend(load_working(tx, &how.schema, &ids, &positions).await?);
+        }
         let (wanted, dropped) = (HashMap::with_capacity(identities.len()), HashMap::new());
-        Ok(Batch { customers, by_identity, wanted, dropped, positions, slots })
+        Ok(Batch { customers, moved, by_identity, wanted, dropped, positions, slots })
     }
 
     /// Applies every change in memory, in order.
@@ -174,7 +185,10 @@ impl Batch {
     }
 
     fn work_one(&mut self, schema: &Schema, one: &Prepared) -> Result<Done, Refusal> {
-        let found = self.find(one)?;
+        let (found, found_by) = match self.find(one)? {
+            Some((id, by)) => (Some(id), by),
+            None => (None, None),
+        };
         let known = found.filter(|id| self.customers.contains_key(id));
         match (known, one.mode) {
             (None, Mode::Update) => {
@@ -210,7 +224,20 @@ impl Batch {
         let working = self.customers.entry(id).or_insert_with(|| Working::new(id, width));
         let mut touched = false;
         for identity in &one.identities {
+            if identity.kind == IdentityKind::AnonymousId {
+                if !self.by_identity.contains_key(identity) {
+                    self.by_identity.insert(identity.clone(), id);
+                    self.wanted.insert(identity.clone(), id);
+                    touched = true;
+                }
+                continue;
+            }
             let slot = &mut working.names[identity.kind.number() as usize - 1];
+            // A name that came with a merge finds the customer, who is not called by it.
+            if found_by == Some(identity) && slot.as_ref().is_some_and(|own| *own != identity.value)
+            {
+                continue;
+            }
             if slot.as_ref() != Some(&identity.value) {
                 if let Some(old) = slot.replace(identity.value.clone()) {
                     let old = Identity { kind: identity.kind, value: old };
@@ -253,11 +280,16 @@ impl Batch {
         Ok(Done::Touched { customer: id, kind })
     }
 
-    /// The customer that a change names; an id without a row is given to the one that is made.
-    fn find(&self, one: &Prepared) -> Result<Option<CustomerId>, Refusal> {
+    /// The customer that a change names, and by which name; an id without a row is given to the one
+    /// that is made.
+    fn find<'p>(
+        &self,
+        one: &'p Prepared,
+    ) -> Result<Option<(CustomerId, Option<&'p Identity>)>, Refusal> {
         if let Some(id) = one.id {
+            let id = self.moved.get(&id).copied().unwrap_or(id);
             if self.customers.contains_key(&id) {
-                return Ok(Some(id));
+                return Ok(Some((id, None)));
             }
             return Err(Refusal::new("unknown_customer", "id", "no customer has this id"));
         }
@@ -267,12 +299,21 @@ impl Batch {
         // profiles with different external ids are never merged by themselves.
         for identity in candidates.by_ref() {
             let Some(&id) = self.by_identity.get(identity) else { continue };
+            if identity.kind == IdentityKind::AnonymousId && one.identities.len() > 1 {
+                // Somebody with a name of their own, on a device that another known one has used.
+                let names = self.customers.get(&id).map(|customer| &customer.names);
+                if names.is_some_and(|names| names.iter().any(Option::is_some)) {
+                    continue;
+                }
+            }
+            let by_number = identity.kind == IdentityKind::ExternalId;
             let own_number = one.identities.iter().find(|i| i.kind == IdentityKind::ExternalId);
             let their_number =
                 self.customers.get(&id).and_then(|customer| customer.names[0].as_ref());
             match (own_number, their_number) {
-                (Some(own), Some(theirs)) if &own.value != theirs && one.match_by.is_none() => {}
-                _ => return Ok(Some(id)),
+                (Some(own), Some(theirs))
+                    if &own.value != theirs && one.match_by.is_none() && !by_number => {}
+                _ => return Ok(Some((id, Some(identity)))),
             }
         }
         Ok(None)
@@ -329,6 +370,7 @@ impl Batch {
         created.sort_unstable();
         take_system_ids(tx, how, &mut self.customers, &created).await?;
         self.update_known(tx, how).await?;
+        self.tell_search(tx, how).await?;
         if how.judge {
             for one in self.customers.values() {
                 if one.is_new {
@@ -345,6 +387,22 @@ impl Batch {
             }
         }
         self.insert_new(tx, how, &created).await
+    }
+
+    /// Says whose texts the search must look at again.
+    async fn tell_search(&self, tx: &mut Tx, how: &Applying) -> Result<()> {
+        let searched = searched_attributes(&how.schema);
+        let slots: Vec<usize> = (0..self.positions.len())
+            .filter(|slot| searched.contains(&self.positions[*slot]))
+            .collect();
+        let mut touched = search::Touched::new();
+        for one in self.customers.values() {
+            let renamed = one.changed_names || slots.iter().any(|slot| one.changed[*slot]);
+            if let Some(number) = one.system_id.filter(|_| one.is_new || renamed) {
+                touched.insert(number, one.id);
+            }
+        }
+        search::touched(tx, &touched, !how.judge).await
     }
 
     /// Inserts the new customers; their values move into the rows.

@@ -130,14 +130,18 @@ pub struct DeliveryEvent {
 /// Records events of deliveries, and says what must be judged.
 pub async fn record_delivery_events(tx: &mut Tx, events: &[DeliveryEvent]) -> Result<()> {
     let names = event_names(tx, events.iter().map(|event| event.name)).await?;
+    // A message keeps the id that it was sent to; what comes of it is the kept customer's.
+    let customers: Vec<CustomerId> = events.iter().map(|event| event.customer).collect();
+    let moved = crate::merges::resolve(tx, &customers).await?;
     let mut rows: Vec<Vec<Param>> = Vec::with_capacity(events.len());
     let mut dirty = Dirty::default();
     for event in events {
         let Some(name) = names.get(event.name) else { continue };
-        dirty.mark(event.customer, format!("e{name}"));
+        let customer = moved.get(&event.customer).copied().unwrap_or(event.customer);
+        dirty.mark(customer, format!("e{name}"));
         rows.push(vec![
-            bucket_of(event.customer).into(),
-            event.customer.into(),
+            bucket_of(customer).into(),
+            customer.into(),
             event.at.into(),
             event.id.into(),
             (*name).into(),

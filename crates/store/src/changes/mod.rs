@@ -5,9 +5,11 @@
 //! and a refused one touches nothing.
 
 mod consents;
+pub(crate) use consents::withdraw_for_merge;
 mod customers;
 pub(crate) use customers::lease_system_ids;
 mod events;
+mod joins;
 pub(crate) use events::{DeliveryEvent, event_names, insert_own_events, record_delivery_events};
 mod marks;
 pub(crate) use marks::group_number;
@@ -53,7 +55,13 @@ pub async fn apply(tx: &mut Tx, how: &mut Applying, changes: &[Change]) -> Resul
         let mut done = match first {
             Change::UpsertCustomer(_) => customers::apply(tx, how, now, &mut dirty).await?,
             Change::UpsertRecord(_) => records::apply(tx, how, now, &mut dirty).await?,
-            Change::RecordEvent(_) => events::apply(tx, how, now, &mut dirty).await?,
+            Change::RecordEvent(_) => {
+                joins::make_visitors(tx, how, now, &mut dirty).await?;
+                events::apply(tx, how, now, &mut dirty).await?
+            }
+            Change::MergeCustomers { .. } | Change::Alias { .. } => {
+                joins::apply(tx, how, now, &mut dirty).await?
+            }
             _ => marks::apply(tx, how, now, &mut dirty).await?,
         };
         outcomes.append(&mut done);
@@ -147,6 +155,11 @@ impl Dirty {
         if !list.contains(&what) {
             list.push(what);
         }
+    }
+
+    /// Somebody is not there any more.
+    pub(crate) fn forget(&mut self, customer: CustomerId) {
+        self.customers.remove(&customer);
     }
 
     pub(crate) async fn write(self, tx: &mut Tx, at: Timestamp) -> Result<()> {
@@ -248,10 +261,8 @@ pub async fn find_identities(
     let mut found = HashMap::with_capacity(rows.len());
     for row in select_many(tx, "identities", wanted, &keys, &rows, "").await? {
         let kind = row.int(0)?;
-        let Some(kind) = IDENTITY_KINDS.iter().find(|k| i64::from(k.number()) == kind) else {
-            continue;
-        };
-        let identity = Identity { kind: *kind, value: row.text(1)? };
+        let Some(kind) = identity_kind(kind) else { continue };
+        let identity = Identity { kind, value: row.text(1)? };
         found.insert(identity, CustomerId(row.uuid(2)?));
     }
     Ok(found)
@@ -261,6 +272,11 @@ const IDENTITY_KINDS: [tidings_domain::change::IdentityKind; 4] = {
     use tidings_domain::change::IdentityKind::{AnonymousId, Email, ExternalId, Phone};
     [ExternalId, Email, Phone, AnonymousId]
 };
+
+/// The kind of identity that a number stands for.
+pub(crate) fn identity_kind(number: i64) -> Option<tidings_domain::change::IdentityKind> {
+    IDENTITY_KINDS.into_iter().find(|kind| i64::from(kind.number()) == number)
+}
 
 static BY_SYSTEM_ID: Sql =
     Sql::fan_out("customer_by_system_id", "select id from {s}customers where system_id = ?1");
@@ -285,12 +301,24 @@ pub async fn find_customers(
             CustomerRef::Identity(identity) => by_identity.get(identity).copied(),
             CustomerRef::SystemId(number) => {
                 let row = tx.first(&BY_SYSTEM_ID, crate::params![*number]).await?;
-                row.map(|row| row.uuid(0)).transpose()?.map(CustomerId)
+                match row {
+                    Some(row) => Some(CustomerId(row.uuid(0)?)),
+                    None => crate::merges::resolve_system_id(tx, *number).await?,
+                }
             }
         });
     }
     // An id counts only if its row is there: an identity may stand before its customer does.
-    let there = existing(tx, ids.iter().flatten().copied()).await?;
+    let mut there = existing(tx, ids.iter().flatten().copied()).await?;
+    let gone: Vec<CustomerId> =
+        ids.iter().flatten().copied().filter(|id| !there.contains(id)).collect();
+    if !gone.is_empty() {
+        let moved = crate::merges::resolve(tx, &gone).await?;
+        for id in ids.iter_mut().flatten() {
+            *id = moved.get(id).copied().unwrap_or(*id);
+        }
+        there.extend(existing(tx, moved.into_values()).await?);
+    }
     Ok(ids.into_iter().map(|id| id.filter(|id| there.contains(id))).collect())
 }
 
@@ -328,4 +356,5 @@ fn unknown_customer() -> Outcome {
 
 pub(crate) static SQL: &[&Sql] = &[&BY_SYSTEM_ID];
 /// The statements of this folder, one list a file.
-pub(crate) static SQLS: &[&[&Sql]] = &[SQL, consents::SQL, customers::SQL, events::SQL, marks::SQL];
+pub(crate) static SQLS: &[&[&Sql]] =
+    &[SQL, consents::SQL, customers::SQL, events::SQL, joins::SQL, marks::SQL];

@@ -12,6 +12,7 @@ mod home;
 mod idempotency;
 mod imports;
 mod jobs;
+mod merges;
 mod migrations;
 mod search;
 mod suppressions;

@@ -84,10 +84,12 @@ async fn client(url: &str) -> tokio_postgres::Client {
     client
 }
 
+/// But what each engine has in its own way: the index of searched texts.
 async fn postgres_facts(url: &str, schema: &str) -> Tables {
     let client = client(url).await;
     let of_schema = "join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition";
+         where n.nspname = $1 and c.relkind in ('r', 'p') and not c.relispartition
+           and c.relname <> 'search_texts'";
     let columns = format!(
         "select c.relname::text, a.attname::text, format_type(a.atttypid, null), a.attnotnull
          from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0

@@ -64,6 +64,8 @@ async fn a_hub_moves_between_engines_with_equal_checksums() {
 
 /// A restored workspace answers as the first one does.
 async fn check_alive(moved: &Workspace, first: &Workspace, step: &str) {
+    // What the search knows is made anew from the customers.
+    assert!(moved.search_wants_index().await.unwrap(), "{step}");
     for number in 0..CUSTOMERS {
         let (here, there) =
             (moved.customer(named(number)).await, first.customer(named(number)).await);
