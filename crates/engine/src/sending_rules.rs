@@ -65,7 +65,16 @@ pub async fn get(ctx: &Ctx) -> Result<SendingRules> {
 }
 
 /// Changes the rules, the whole of them.
-pub async fn put(ctx: &Ctx, mut rules: SendingRules) -> Result<SendingRules> {
+pub async fn put(ctx: &Ctx, rules: SendingRules) -> Result<SendingRules> {
+    let rules = checked(rules)?;
+    let text = serde_json::to_string(&rules)
+        .map_err(|error| Error::Internal(format!("write the rules of sending: {error}")))?;
+    ctx.workspace.put_sending_rules(text).await?;
+    Ok(rules)
+}
+
+/// The rules in their one spelling, or what is wrong with them.
+pub(crate) fn checked(mut rules: SendingRules) -> Result<SendingRules> {
     if rules.global_holdout.is_some_and(Share::is_whole) {
         let text = "a holdout of 100 % leaves nobody to send to";
         return Err(Error::invalid("global_holdout_percent", text));
@@ -75,9 +84,6 @@ pub async fn put(ctx: &Ctx, mut rules: SendingRules) -> Result<SendingRules> {
         return Err(Error::invalid("bounce_pause.from_mails", text));
     }
     check_mail(&mut rules.alerts)?;
-    let text = serde_json::to_string(&rules)
-        .map_err(|error| Error::Internal(format!("write the rules of sending: {error}")))?;
-    ctx.workspace.put_sending_rules(text).await?;
     Ok(rules)
 }
 

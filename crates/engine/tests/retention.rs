@@ -117,7 +117,12 @@ async fn old_events_go_but_those_that_a_segment_counts(test: TestHub) {
 
 async fn files_of_imports_go_and_their_figures_stay(test: TestHub) {
     let ctx = &test.ctx;
-    let upload = |name: &str| Upload { filename: name.to_owned(), table: None };
+    let upload = |name: &str| Upload {
+        filename: name.to_owned(),
+        table: None,
+        adjust: Default::default(),
+        mapping: None,
+    };
     let good = (1..=20).map(|at| format!("{at},c{at}@example.com\n")).collect::<String>();
     let bad = format!("external_id,email\n{good}21,nonsense\n22,worse\n");
     let ran = imports::create(ctx, upload("ran.csv"), bad.as_bytes()).await.unwrap();

@@ -1,7 +1,7 @@
 //! The workspace's own rules of sending, as one JSON text.
 
 use crate::Result;
-use crate::engines::Priority;
+use crate::engines::{Priority, Tx};
 use crate::sql::Sql;
 use crate::workspace::Workspace;
 
@@ -15,18 +15,23 @@ static PUT: Sql = Sql::reference(
 
 pub(crate) static SQL: &[&Sql] = &[&GET, &PUT];
 
+pub(crate) async fn get(tx: &mut Tx) -> Result<Option<String>> {
+    tx.first(&GET, &[]).await?.map(|row| row.text(0)).transpose()
+}
+
+pub(crate) async fn put(tx: &mut Tx, json: &str) -> Result<()> {
+    tx.execute(&PUT, crate::params![json]).await.map(drop)
+}
+
 impl Workspace {
     /// What was kept, or `None`.
     pub async fn sending_rules(&self) -> Result<Option<String>> {
-        self.read(|tx| {
-            Box::pin(async move { tx.first(&GET, &[]).await?.map(|row| row.text(0)).transpose() })
-        })
-        .await
+        self.read(|tx| Box::pin(async move { get(tx).await })).await
     }
 
     pub async fn put_sending_rules(&self, json: String) -> Result<()> {
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move { tx.execute(&PUT, crate::params![json]).await.map(|_| ()) })
+            Box::pin(async move { put(tx, &json).await })
         })
         .await
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use tidings_domain::Timestamp;
-use tidings_domain::campaign::{MessageClass, Plan};
+use tidings_domain::campaign::{MessageClass, Share};
 use tidings_domain::consent::Channel;
 use tidings_domain::value::Kind as ValueKind;
 use uuid::Uuid;
@@ -172,9 +172,9 @@ pub struct CampaignBody {
     pub sender: SenderBody,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link_parameters: Vec<ParameterBody>,
-    /// A local time, a holdout, a test of variants and a goal, as the API writes them.
-    #[serde(default, skip_serializing_if = "Plan::is_plain")]
-    pub plan: Plan,
+    /// What is planned beside the message; a test's variants name their templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Json>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -216,6 +216,34 @@ pub struct LimitBody {
 pub struct LimitsBody {
     #[serde(default)]
     pub limits: Vec<LimitBody>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BouncesBody {
+    /// Without it, no campaign pauses by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
+    pub from_mails: i64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertsBody {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendingBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global_holdout: Option<Share>,
+    pub bounces: BouncesBody,
+    #[serde(default)]
+    pub alerts: AlertsBody,
 }
 
 /// A body as fields. The shapes above have nothing that JSON could not hold.

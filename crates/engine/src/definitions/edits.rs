@@ -11,6 +11,7 @@ use super::export::sender_id;
 use super::plan::{Action, Change, Sides};
 use crate::images;
 use crate::pages::PageSettings;
+use crate::sending_rules::SendingRules;
 
 fn of<T>(all: &[Item<T>], id: Uuid) -> Option<&Item<T>> {
     all.iter().find(|one| one.id == id)
@@ -128,6 +129,10 @@ fn converted(old: Option<&Attribute>, item: &Item<Attribute>) -> Option<(Attribu
 pub(super) fn edits(sides: &Sides, changes: &[Change]) -> Edits {
     let (now, wanted) = (&sides.now, &sides.target.definitions);
     let planned = Planned { sides, changes };
+    let sending = changes.iter().find(|change| change.kind == Kind::Sending).map(|change| {
+        let none = || serde_json::to_string(&SendingRules::default()).unwrap_or_default();
+        wanted.sending.clone().filter(|_| change.action != Action::Drop).unwrap_or_else(none)
+    });
     let changed = |kind: Kind, id: Uuid| changes.iter().any(|one| (one.kind, one.id) == (kind, id));
     let pages = changes.iter().find(|change| change.kind == Kind::Pages).map(|change| {
         let none = || serde_json::to_string(&PageSettings::default()).unwrap_or_default();
@@ -176,6 +181,7 @@ pub(super) fn edits(sides: &Sides, changes: &[Change]) -> Edits {
             Some(one.value.draft.clone())
         }),
         pages,
+        sending,
         relays: planned
             .of(Kind::Relay, &now.relays, &wanted.relays, |_, one| Some(one.value.clone())),
         senders: wanted.senders.iter().filter(is_other).cloned().collect(),

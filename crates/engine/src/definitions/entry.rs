@@ -25,6 +25,8 @@ pub enum Kind {
     Sender,
     /// How many messages may be on their way to receivers: one thing that is always there.
     Limits,
+    /// Who is held out, when campaigns pause themselves, and whom alerts go to: another one.
+    Sending,
     /// The words of public pages: another one.
     Pages,
 }
@@ -61,6 +63,7 @@ impl Kind {
             Kind::Relay => "relay",
             Kind::Sender => "sender",
             Kind::Limits => "limits",
+            Kind::Sending => "sending",
             Kind::Pages => "pages",
         }
     }
@@ -79,7 +82,7 @@ impl Kind {
             Kind::Campaign => "campaigns",
             Kind::Relay => "relays",
             Kind::Sender => "senders",
-            Kind::Limits | Kind::Pages => "",
+            Kind::Limits | Kind::Sending | Kind::Pages => "",
         }
     }
 
@@ -87,13 +90,16 @@ impl Kind {
     pub fn only_file(self) -> Option<&'static str> {
         match self {
             Kind::Limits => Some("limits.toml"),
+            Kind::Sending => Some("sending.toml"),
             Kind::Pages => Some("pages.toml"),
             _ => None,
         }
     }
 
     pub fn of_only_file(file: &str) -> Option<Kind> {
-        [Kind::Limits, Kind::Pages].into_iter().find(|kind| kind.only_file() == Some(file))
+        [Kind::Limits, Kind::Sending, Kind::Pages]
+            .into_iter()
+            .find(|kind| kind.only_file() == Some(file))
     }
 
     pub fn of_folder(folder: &str) -> Option<Kind> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 use tidings_domain::campaign::CampaignState;
+use tidings_store::campaigns::CampaignDraft;
 use tidings_store::definitions::{
     Campaign, Definitions, Form, Item, Segment, Sender, Table, Topic,
 };
@@ -14,14 +15,15 @@ use tidings_store::templates::TemplateDraft;
 use uuid::{Builder, Uuid};
 
 use super::bodies::{
-    AttributeBody, CampaignBody, FieldBody, FormBody, ImageBody, LimitBody, LimitsBody, Nothing,
-    ParameterBody, RelayBody, SegmentBody, SenderBody, SenderDomainBody, TableBody, TemplateBody,
-    TopicBody, VariantBody, fields,
+    AlertsBody, AttributeBody, BouncesBody, CampaignBody, FieldBody, FormBody, ImageBody,
+    LimitBody, LimitsBody, Nothing, ParameterBody, RelayBody, SegmentBody, SenderBody,
+    SenderDomainBody, SendingBody, TableBody, TemplateBody, TopicBody, VariantBody, fields,
 };
 use super::entry::{Entry, Kind};
 use super::toml;
 use crate::forms::Definition;
 use crate::pages::PageSettings;
+use crate::sending_rules::SendingRules;
 use crate::{Error, Result};
 
 /// Bytes of pictures by the pictures' ids.
@@ -82,6 +84,7 @@ pub fn entries(all: &Definitions, pictures: &Pictures) -> Result<Vec<Entry>> {
     }
     found.extend(all.senders.iter().map(|one| sender(all, one)));
     found.extend(limits(&all.limits));
+    found.extend(sending(all.sending.as_deref())?);
     found.extend(pages(all.pages.as_deref())?);
     Ok(found)
 }
@@ -168,7 +171,7 @@ pub fn campaign(all: &Definitions, item: &Item<Campaign>) -> Entry {
             reply_to: draft.sender.reply_to.clone(),
         },
         link_parameters: parameters,
-        plan: draft.plan.clone(),
+        plan: planned(all, draft),
     };
     entry(Kind::Campaign, item, &draft.name, fields(&body))
 }
@@ -198,6 +201,48 @@ fn limits(limits: &[RecipientLimit]) -> Option<Entry> {
     let is_none = limits.is_empty();
     let fields = fields(&LimitsBody { limits });
     (!is_none).then(|| Entry::new(Kind::Limits, Uuid::nil(), 0, "", fields))
+}
+
+/// A campaign's plan, where it has one. Variants name their templates, and go by the newest version,
+/// as versions are counted anew in every workspace.
+fn planned(all: &Definitions, draft: &CampaignDraft) -> Option<Json> {
+    if draft.plan.is_plain() {
+        return None;
+    }
+    let mut plan = draft.plan.clone();
+    let variants = plan.test.iter_mut().flat_map(|test| test.variants.iter_mut());
+    let mut templates = Vec::new();
+    for variant in variants {
+        variant.template_version = None;
+        // A launch writes down the campaign's own, too.
+        let other = variant.template.take().filter(|one| *one != draft.template);
+        let found = other.and_then(|id| all.templates.iter().find(|one| one.id == id.0));
+        templates.push(found.map(|one| one.value.name.clone()));
+    }
+    let mut plan = serde_json::to_value(plan).unwrap_or_default();
+    for (at, name) in templates.into_iter().enumerate() {
+        let variant = plan.pointer_mut(&format!("/test/variants/{at}"));
+        if let (Some(Json::Object(fields)), Some(name)) = (variant, name) {
+            fields.insert("template".to_owned(), Json::from(name));
+        }
+    }
+    Some(plan)
+}
+
+/// The rules of sending, where they are not those that every workspace begins with.
+fn sending(json: Option<&str>) -> Result<Option<Entry>> {
+    let Some(json) = json else { return Ok(None) };
+    let rules: SendingRules = serde_json::from_str(json)
+        .map_err(|error| Error::Internal(format!("read the rules of sending: {error}")))?;
+    if rules == SendingRules::default() {
+        return Ok(None);
+    }
+    let body = SendingBody {
+        global_holdout: rules.global_holdout,
+        bounces: BouncesBody { share: rules.bounces.share, from_mails: rules.bounces.from_mails },
+        alerts: AlertsBody { to: rules.alerts.to, from: rules.alerts.from },
+    };
+    Ok(Some(Entry::new(Kind::Sending, Uuid::nil(), 0, "", fields(&body))))
 }
 
 /// The words of pages, where they are not those that every workspace begins with.

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use tidings_domain::campaign::CampaignState;
+use serde_json::Value as Json;
+use tidings_domain::campaign::{CampaignState, Plan};
 use tidings_domain::schema::{checked_attribute_name, checked_name};
 use tidings_domain::{SegmentId, TemplateId, WorkspaceId};
 use tidings_store::campaigns::{CampaignDraft, Sender};
@@ -13,7 +14,8 @@ use tidings_store::definitions::{
 use uuid::Uuid;
 
 use super::bodies::{
-    AttributeBody, CampaignBody, ImageBody, Nothing, SegmentBody, TableBody, TopicBody, Wrong, body,
+    AttributeBody, CampaignBody, ImageBody, Nothing, SegmentBody, SendingBody, TableBody,
+    TopicBody, Wrong, body,
 };
 use super::content;
 use super::entry::{Entry, Kind, Place};
@@ -23,6 +25,7 @@ use super::mail;
 use super::numbers::Numbers;
 use super::plan::Problem;
 use crate::pages::PageSettings;
+use crate::sending_rules::{AlertMail, BounceLimit, SendingRules};
 use crate::{Error, images};
 
 /// What files ask for.
@@ -191,6 +194,7 @@ impl Building<'_> {
                 self.target.definitions.senders.push(sender);
             }
             Kind::Limits => self.target.definitions.limits = mail::limits(entry)?,
+            Kind::Sending => self.target.definitions.sending = Some(sending(entry)?),
             Kind::Pages => self.target.definitions.pages = Some(pages(entry)?),
         }
         Ok(())
@@ -272,6 +276,10 @@ impl Building<'_> {
             }
         };
         let parameters = read.link_parameters.into_iter();
+        let plan = match read.plan {
+            None => Plan::default(),
+            Some(plan) => self.planned(plan)?,
+        };
         let draft = CampaignDraft {
             name: entry.name.clone(),
             segment: segment.map(|one| SegmentId(one.id)),
@@ -285,7 +293,7 @@ impl Building<'_> {
             topic: read.topic,
             scheduled_at: read.send_at,
             link_parameters: parameters.map(|one| (one.name, one.value)).collect(),
-            plan: read.plan,
+            plan,
         };
         let state = if read.launch { CampaignState::Scheduled } else { CampaignState::Draft };
         Ok(Campaign {
@@ -295,6 +303,41 @@ impl Building<'_> {
             segment: segment.map(|one| one.number),
         })
     }
+}
+
+impl Building<'_> {
+    /// A plan whose variants name their templates.
+    fn planned(&self, mut plan: Json) -> Result<Plan, Vec<Wrong>> {
+        let variants = plan.pointer_mut("/test/variants").and_then(Json::as_array_mut);
+        for (at, variant) in variants.into_iter().flatten().enumerate() {
+            let path = |field: &str| format!("plan.test.variants[{at}].{field}");
+            if variant.get("template_version").is_some() {
+                let text = "versions are counted anew in every workspace; the newest is sent";
+                return Err(wrong(&path("template_version"), text));
+            }
+            let Some(name) = variant.get("template").and_then(Json::as_str) else { continue };
+            let templates = &self.target.definitions.templates;
+            let found = templates.iter().find(|one| one.value.name == name);
+            let unknown = || wrong(&path("template"), format!("no template is named {name}"));
+            let id = found.ok_or_else(unknown)?.id;
+            variant["template"] = serde_json::json!(id);
+        }
+        serde_path_to_error::deserialize(plan).map_err(|error| {
+            let path = format!("plan.{}", error.path());
+            wrong(&path, error.into_inner().to_string())
+        })
+    }
+}
+
+fn sending(entry: &Entry) -> Result<String, Vec<Wrong>> {
+    let read: SendingBody = read(entry)?;
+    let rules = SendingRules {
+        global_holdout: read.global_holdout,
+        bounces: BounceLimit { share: read.bounces.share, from_mails: read.bounces.from_mails },
+        alerts: AlertMail { to: read.alerts.to, from: read.alerts.from },
+    };
+    let rules = crate::sending_rules::checked(rules).map_err(faults)?;
+    serde_json::to_string(&rules).map_err(|error| wrong("", error.to_string()))
 }
 
 pub(super) fn number_of<T>(all: &[Item<T>], id: Uuid) -> Option<i32> {

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use serde_json::{Value as Json, json};
-use tidings_domain::campaign::{MessageClass, Plan};
+use tidings_domain::campaign::{MessageClass, Metric, Otherwise, Plan, Share, Test, Variant};
 use tidings_domain::consent::Channel;
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_engine::forms::{self, Definition, FormField, FormSender};
 use tidings_engine::pages::{self, PageSettings};
 use tidings_engine::relays::{self, RelayInput};
+use tidings_engine::sending_rules::{self, AlertMail, BounceLimit, SendingRules};
 use tidings_engine::topics::{self, TopicChange, TopicText};
 use tidings_engine::{Ctx, blocks, campaigns, groups, images, segments, senders, templates};
 use tidings_store::campaigns::{CampaignDraft, Sender};
-use tidings_store::templates::{Format, TemplateDraft, Variant};
+use tidings_store::templates::{Format, TemplateDraft, Variant as Language};
 
 const NAMES: &[&str] = &[
     "plain",
@@ -171,6 +172,17 @@ impl World {
             senders::put(ctx, domain, relay, tracking).await.expect("a sender's domain");
         }
         if self.up_to(1) == 0 {
+            let rules = SendingRules {
+                global_holdout: Share::of_percent(0.25),
+                bounces: BounceLimit { share: None, from_mails: 50 },
+                alerts: AlertMail {
+                    to: vec!["ops@shop.example".to_owned()],
+                    from: Some("hub@shop.example".to_owned()),
+                },
+            };
+            sending_rules::put(ctx, rules).await.expect("rules of sending");
+        }
+        if self.up_to(1) == 0 {
             let limit =
                 |domain: &str| senders::RecipientLimit { domain: domain.into(), open_max: 2 };
             let limits = vec![limit("*"), limit("mail.example")];
@@ -268,7 +280,7 @@ impl World {
             let format = *self.pick(&[Format::Html, Format::Mjml]);
             let mut variants = Vec::new();
             for language in ["pt-BR", "de", "zh"].into_iter().take(self.up_to(3)) {
-                variants.push(Variant {
+                variants.push(Language {
                     language: language.to_owned(),
                     subject: self.line(),
                     html: self.body(format, &includes),
@@ -353,24 +365,6 @@ impl World {
         offered
     }
 
-    /// A holdout and a test of two variants, in some campaigns.
-    fn plan(&mut self, class: MessageClass, templates: &[tidings_domain::TemplateId]) -> Plan {
-        let mut plan = json!({});
-        if class == MessageClass::Marketing && self.up_to(1) == 0 {
-            plan["holdout"] = json!(12.5);
-        }
-        if self.up_to(1) == 0 {
-            plan["test"] = json!({
-                "share": 20.0, "metric": "clicks", "hours": 24,
-                "variants": [
-                    {"name": "A", "weight": 50, "subject": "Hello"},
-                    {"name": "B", "weight": 50, "template": self.pick(templates)},
-                ],
-            });
-        }
-        serde_json::from_value(plan).expect("a plan")
-    }
-
     async fn campaigns(
         &mut self,
         ctx: &Ctx,
@@ -386,6 +380,24 @@ impl World {
             let topic = (!topics.is_empty()).then(|| self.pick(topics).clone());
             let is_scheduled = self.up_to(1) == 0;
             let class = *self.pick(&[MessageClass::Marketing, MessageClass::Transactional]);
+            let variant = |name: &str, template| Variant {
+                name: name.to_owned(),
+                weight: 50,
+                subject: Some(format!("{name} \"subject\"")),
+                template,
+                template_version: None,
+            };
+            let plan = Plan {
+                holdout: Share::of_percent(2.5).filter(|_| class == MessageClass::Marketing),
+                test: (self.up_to(1) == 0).then(|| Test {
+                    variants: vec![variant("A/b", None), variant("a", Some(*self.pick(templates)))],
+                    share: Share::of_percent(20.0).expect("a share"),
+                    metric: Metric::Clicks,
+                    hours: 4,
+                    otherwise: Otherwise::First,
+                }),
+                ..Plan::default()
+            };
             let draft = CampaignDraft {
                 // Two campaigns may have one name.
                 name: (*self.pick(&["Letter", "letter", "Brief/2"])).to_owned(),
@@ -403,7 +415,7 @@ impl World {
                     ("utm_source".to_owned(), self.line().chars().take(20).collect()),
                     ("a".to_owned(), "b c".to_owned()),
                 ],
-                plan: self.plan(class, templates),
+                plan,
             };
             let id = campaigns::create(ctx, draft).await.expect("a campaign");
             if is_scheduled && self.up_to(1) == 0 {

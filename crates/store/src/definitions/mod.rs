@@ -137,6 +137,8 @@ pub struct Definitions {
     pub campaigns: Vec<Item<Campaign>>,
     /// The words of public pages as JSON, where the workspace has its own.
     pub pages: Option<String>,
+    /// The rules of sending as JSON, where the workspace has its own.
+    pub sending: Option<String>,
     pub relays: Vec<Item<Relay>>,
     /// In the order of their names.
     pub senders: Vec<Sender>,
@@ -222,6 +224,7 @@ pub struct Edits {
     pub forms: Vec<Edit<Form>>,
     pub campaigns: Vec<Edit<CampaignDraft>>,
     pub pages: Option<String>,
+    pub sending: Option<String>,
     pub relays: Vec<Edit<Relay>>,
     /// Those that are new or other.
     pub senders: Vec<Sender>,

@@ -84,6 +84,7 @@ pub(super) async fn all(tx: &mut Tx, workspace: WorkspaceId) -> Result<(Definiti
     let mut found = Definitions {
         attributes: schema.attributes.iter().map(|a| ids.attribute(Part::Attribute, a)).collect(),
         pages: crate::public_pages::get(tx).await?,
+        sending: crate::sending_rules::get(tx).await?,
         ..Definitions::default()
     };
     for table in &schema.tables {

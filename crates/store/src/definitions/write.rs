@@ -247,10 +247,13 @@ async fn consent(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
         };
         forms::put(tx, FormId(id), (&value.name, &value.definition), value.archived, at).await?;
     }
-    match &edits.pages {
-        Some(json) => crate::public_pages::put(tx, json).await,
-        None => Ok(()),
+    if let Some(json) = &edits.pages {
+        crate::public_pages::put(tx, json).await?;
     }
+    if let Some(json) = &edits.sending {
+        crate::sending_rules::put(tx, json).await?;
+    }
+    Ok(())
 }
 
 /// What is dropped goes last, when nothing new points to it any more.
