@@ -15,8 +15,10 @@ static ADD: Sql = Sql::reference(
 );
 static RENAME: Sql =
     Sql::reference("rename_known_group", "update {s}groups set name = ?2 where number = ?1");
-static DROP_MEMBERS: Sql =
-    Sql::fan_out("drop_known_group_members", "delete from {s}group_members where group_number = ?1");
+static DROP_MEMBERS: Sql = Sql::fan_out(
+    "drop_known_group_members",
+    "delete from {s}group_members where group_number = ?1",
+);
 static DROP: Sql = Sql::reference("drop_known_group", "delete from {s}groups where number = ?1");
 
 pub(super) static SQL: &[&Sql] = &[&ADD, &RENAME, &DROP_MEMBERS, &DROP];
