@@ -227,7 +227,7 @@ impl World {
         let schema = ctx.workspace.fresh_schema().await.expect("the schema");
         let number = [0.1, 1.0, 1e300, -7.0][self.up_to(3)];
         let mut parts = vec![
-            json!({"attribute": "email", "op": "eq", "value": self.line()}),
+            json!({"attribute": "email", "op": "eq", "value": "o'hara+x@example.com"}),
             json!({"tag": self.name()}),
             json!({"event": self.name(), "within": "30d", "count": {"gte": 1}}),
             json!({"event": "order", "where": [
