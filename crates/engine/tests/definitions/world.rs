@@ -267,13 +267,9 @@ impl World {
         }
         for _ in 0..self.up_to(2) {
             let (name, bytes) = (self.line(), self.bytes());
-            images::create(
-                ctx,
-                &name.chars().take(50).collect::<String>().trim().to_owned(),
-                bytes,
-            )
-            .await
-            .expect("a picture");
+            images::create(ctx, name.chars().take(50).collect::<String>().trim(), bytes)
+                .await
+                .expect("a picture");
         }
         let mut made = Vec::new();
         for _ in 0..self.up_to(3) {
