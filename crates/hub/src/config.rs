@@ -8,6 +8,7 @@ use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use tidings_listeners::proxies::{Header, Proxies};
 use tidings_store::Home;
 
 /// The commented sample that `tidings serve --print-config` prints.
@@ -50,7 +51,15 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
-    /// A file with the 32 bytes that sign links and seal secrets
+    /// Addresses and networks whose word for who asks is taken, such as 10.0.0.0/8
+    #[arg(long, global = true, value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// The header in which trusted proxies say who asks
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_header: Option<ProxyHeader>,
+    /// A file with the key that signs links and seals secrets
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key_file: Option<PathBuf>,
@@ -70,6 +79,14 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_connections: Option<usize>,
+}
+
+/// A header in which proxies say who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    XForwardedFor,
+    Forwarded,
 }
 
 /// A part of the hub that a node can play.
@@ -92,6 +109,8 @@ pub struct Config {
     pub smtp_open_max: usize,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    pub trusted_proxies: Words,
+    pub proxy_header: ProxyHeader,
     pub master_key_file: Option<PathBuf>,
     pub public_url: Option<String>,
     pub files_shared: bool,
@@ -106,6 +125,24 @@ pub enum Roles {
     Text(String),
 }
 
+/// Words: a list, or text with commas as an environment variable gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Words {
+    List(Vec<String>),
+    Text(String),
+}
+
+impl Words {
+    fn list(&self) -> Vec<&str> {
+        let words: Vec<&str> = match self {
+            Words::List(words) => words.iter().map(String::as_str).collect(),
+            Words::Text(text) => text.split(',').collect(),
+        };
+        words.into_iter().map(str::trim).filter(|word| !word.is_empty()).collect()
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -117,6 +154,8 @@ impl Default for Config {
             smtp_open_max: 64,
             tls_cert: None,
             tls_key: None,
+            trusted_proxies: Words::List(Vec::new()),
+            proxy_header: ProxyHeader::XForwardedFor,
             master_key_file: None,
             public_url: None,
             files_shared: false,
@@ -169,6 +208,7 @@ impl Config {
             bail!("public_url starts with http:// or https://");
         }
         self.has_role(Role::Http)?;
+        self.proxies()?;
         Ok(self)
     }
 
@@ -188,6 +228,20 @@ impl Config {
                 Ok(found)
             }
         }
+    }
+
+    /// The proxies that are trusted.
+    pub fn proxies(&self) -> Result<Proxies> {
+        let mut networks = Vec::new();
+        for word in self.trusted_proxies.list() {
+            let network = word.parse().map_err(|why| anyhow::anyhow!("trusted_proxies: {why}"))?;
+            networks.push(network);
+        }
+        let header = match self.proxy_header {
+            ProxyHeader::XForwardedFor => Header::XForwardedFor,
+            ProxyHeader::Forwarded => Header::Forwarded,
+        };
+        Ok(Proxies { networks, header })
     }
 
     /// Where the store lives.
@@ -283,6 +337,8 @@ mod tests {
         assert_eq!(sample.smtp_open_max, default.smtp_open_max);
         assert_eq!(sample.files_shared, default.files_shared);
         assert_eq!(sample.roles, default.roles);
+        assert_eq!(sample.trusted_proxies, default.trusted_proxies);
+        assert_eq!(sample.proxy_header, default.proxy_header);
         let names = serde_json::to_value(&default).expect("settings are plain values");
         for name in names.as_object().expect("settings have names").keys() {
             assert!(SAMPLE.contains(&format!("{name} =")), "{name} is not in the sample");
@@ -314,6 +370,23 @@ mod tests {
         assert!(!config.has_role(Role::Http).expect("known roles"));
         let wrong = Flags { database_url: Some("mysql://x".to_owned()), ..Flags::default() };
         assert!(Config::load(&wrong).is_err());
+    }
+
+    #[test]
+    fn proxies_are_a_list_or_text_and_are_checked() {
+        for words in [
+            Words::List(vec!["10.0.0.0/8".to_owned(), "::1".to_owned()]),
+            Words::Text(" 10.0.0.0/8, ::1,".to_owned()),
+        ] {
+            let config = Config { trusted_proxies: words, ..Config::default() };
+            let proxies = config.checked().expect("valid").proxies().expect("valid");
+            assert!(proxies.trusts("::1".parse().expect("an address")));
+            assert_eq!(proxies.networks.len(), 2);
+        }
+        let wrong = Words::Text("proxy.example".to_owned());
+        let refused = Config { trusted_proxies: wrong, ..Config::default() }.checked();
+        let text = refused.expect_err("a name is no address").to_string();
+        assert!(text.contains("trusted_proxies: proxy.example is no address"), "{text}");
     }
 
     #[test]
