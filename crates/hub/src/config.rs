@@ -1,7 +1,7 @@
 //! Configuration: a TOML file, then the environment, then flags; each setting with its default.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -59,7 +59,7 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_header: Option<ProxyHeader>,
-    /// A file with the key that signs links and seals secrets
+    /// The file of the master key, which secrets are sealed with
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key_file: Option<PathBuf>,
@@ -269,53 +269,6 @@ impl Config {
         std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
         folder.recursive(true).create(&self.data_dir).context("make the data folder")
     }
-
-    /// The key that signs links: from its file, or made in the data folder on the first start.
-    pub fn master_key(&self) -> Result<[u8; 32]> {
-        match &self.master_key_file {
-            Some(file) => read_key(file),
-            None => {
-                let file = self.data_dir.join("master.key");
-                if !file.exists() {
-                    self.make_data_dir()?;
-                    write_key(&file)?;
-                }
-                read_key(&file)
-            }
-        }
-    }
-}
-
-fn read_key(file: &Path) -> Result<[u8; 32]> {
-    let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    match <[u8; 32]>::try_from(bytes.as_slice()) {
-        Ok(key) => Ok(key),
-        Err(_) => bail!("{} does not hold exactly 32 bytes", file.display()),
-    }
-}
-
-/// Writes a new key that only this user can read; one that appears meanwhile stays.
-fn write_key(file: &Path) -> Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let key: [u8; 32] = rand::random();
-    let aside = file.with_extension(format!("new{}", std::process::id()));
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&aside)
-        .context("make the master key")?;
-    out.write_all(&key).and_then(|()| out.sync_all()).context("write the master key")?;
-    // A link, not a rename, so that two first starts agree on one key.
-    let linked = std::fs::hard_link(&aside, file);
-    std::fs::remove_file(&aside).context("tidy up the master key")?;
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(error).context("keep the master key")
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -387,13 +340,5 @@ mod tests {
         let refused = Config { trusted_proxies: wrong, ..Config::default() }.checked();
         let text = refused.expect_err("a name is no address").to_string();
         assert!(text.contains("trusted_proxies: proxy.example is no address"), "{text}");
-    }
-
-    #[test]
-    fn a_key_is_made_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = Config { data_dir: folder.path().join("new"), ..Config::default() };
-        let key = config.master_key().expect("a key");
-        assert_eq!(config.master_key().expect("the same key"), key);
     }
 }

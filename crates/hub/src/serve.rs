@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Role};
+use crate::key_file::KeyFile;
 use crate::observe::{self, Observed};
 use crate::protocols;
 
@@ -31,6 +32,8 @@ pub struct Running {
     http: Option<JoinHandle<()>>,
     jobs: Option<JoinHandle<()>>,
     alive: JoinHandle<()>,
+    /// Watches the key file.
+    keys: JoinHandle<()>,
     /// Held as long as this process writes the data folder.
     _folder: Option<File>,
 }
@@ -43,15 +46,16 @@ pub async fn open(config: &Config) -> Result<Arc<Hub>> {
 async fn open_as(config: &Config, demo: bool) -> Result<Arc<Hub>> {
     config.make_data_dir()?;
     let store = Store::open(&config.home()).await.context("open the store")?;
+    let unlocked = KeyFile::of(config).unlock(&store).await?;
     let settings = Settings {
         data_dir: config.data_dir.clone(),
         public_url: config.public_url(),
         smtp_url: config.smtp_url.clone(),
         smtp_open_max: config.smtp_open_max,
-        master_key: config.master_key()?,
+        master_key: unlocked.root,
         demo,
     };
-    Ok(Hub::new(Arc::new(store), settings, Clock::System))
+    Ok(Hub::unlocked(Arc::new(store), settings, Clock::System, unlocked.sealer))
 }
 
 /// Starts the hub.
@@ -82,7 +86,8 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         config.has_role(Role::Jobs)?.then(|| tokio::spawn(jobs::run(hub.clone(), stopped.clone())));
     // It goes on while work in hand is finished, and so has no part in the order to stop.
     let alive = tokio::spawn(nodes::say_alive(hub.clone(), config.files_shared));
-    Ok(Running { hub, stop, observed, http, jobs, alive, _folder: folder })
+    let keys = tokio::spawn(KeyFile::of(config).watch(hub.clone()));
+    Ok(Running { hub, stop, observed, http, jobs, alive, keys, _folder: folder })
 }
 
 async fn listen(
@@ -201,6 +206,7 @@ impl Running {
             tracing::warn!("work in hand did not finish in time");
         }
         self.alive.abort();
+        self.keys.abort();
         release(&self.hub).await;
         tracing::info!("stopped");
     }

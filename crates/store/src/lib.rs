@@ -37,6 +37,7 @@ pub mod public_pages;
 pub mod relays;
 pub mod retention;
 mod schema;
+pub mod sealed;
 pub mod search;
 pub mod segments;
 pub mod senders;

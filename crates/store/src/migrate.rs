@@ -51,6 +51,7 @@ pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_syste
     1 "system" "0001_system.sql",
     2 "files_shared" "0002_files_shared.sql",
     3 "people" "0003_people.sql",
+    50 "node_keys" "0050_node_keys.sql",
 };
 
 /// How many partitions a hot table has where the workspace is partitioned.

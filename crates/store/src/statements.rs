@@ -31,6 +31,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::relays::SQL);
     all.extend(crate::retention::SQL);
     all.extend(crate::schema::SQL);
+    all.extend(crate::sealed::SQL);
     all.extend(crate::search::SQLS.concat());
     all.extend(crate::segments::SQL);
     all.extend(crate::sending_rules::SQL);
@@ -46,6 +47,7 @@ pub fn workspace() -> Vec<&'static Sql> {
 pub fn system() -> Vec<&'static Sql> {
     let mut all = crate::system::SQL.to_vec();
     all.extend(crate::people::SQL);
+    all.extend(crate::sealed::SYSTEM_SQL);
     all
 }
 

@@ -8,6 +8,7 @@ mod definitions;
 mod demo;
 mod dkim;
 mod import;
+mod key;
 mod migrate;
 mod openapi;
 mod render;
@@ -51,6 +52,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Make the keys that sign mail, and show their DNS records
     Dkim(dkim::Arguments),
+    /// Show the master key's id, or change it for a new one
+    Key(key::Arguments),
     /// Import a file of customers or records
     Import(import::Arguments),
     /// Export or erase everything on one person
@@ -88,6 +91,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::User(arguments) => user::run(config()?, arguments).await,
         Command::Audit(arguments) => audit::run(config()?, arguments).await,
         Command::Dkim(arguments) => dkim::run(config()?, arguments).await,
+        Command::Key(arguments) => key::run(config()?, arguments).await,
         Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Customer(arguments) => customer::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,
