@@ -41,6 +41,7 @@ pub mod secrets;
 pub mod segments;
 pub mod senders;
 pub mod sending_rules;
+pub mod storage;
 pub mod suppressions;
 pub mod templates;
 pub mod topics;

@@ -86,6 +86,8 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         config.has_role(Role::Jobs)?.then(|| tokio::spawn(jobs::run(hub.clone(), stopped.clone())));
     // It goes on while work in hand is finished, and so has no part in the order to stop.
     let alive = tokio::spawn(nodes::say_alive(hub.clone(), config.files_shared));
+    // Whether or not there is a certificate to read again, the signal ends nothing.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
     let keys = tokio::spawn(KeyFile::of(config).watch(hub.clone()));
     Ok(Running { hub, stop, observed, http, jobs, alive, keys, _folder: folder })
 }

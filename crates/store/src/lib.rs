@@ -20,6 +20,7 @@ pub mod forms;
 pub mod groups;
 #[cfg(test)]
 mod guard;
+pub mod health;
 mod hex;
 pub mod idempotency;
 pub mod images;
@@ -44,6 +45,7 @@ pub mod senders;
 pub mod sending_rules;
 pub mod sql;
 pub mod statements;
+pub mod storage;
 mod store;
 pub mod suppressions;
 pub mod system;

@@ -45,6 +45,7 @@ pub static WORKSPACE: &[Migration] = migrations! { "sqlite", "postgres";
     13 "merges" "0013_merges.sql",
     14 "retention" "0014_retention.sql",
     15 "definitions" "0015_definitions.sql",
+    50 "storage_samples" "0050_storage_samples.sql",
 };
 
 pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_system";

@@ -36,6 +36,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::segments::SQL);
     all.extend(crate::sending_rules::SQL);
     all.extend(crate::senders::SQL);
+    all.extend(crate::storage::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all.extend(crate::topics::SQL);

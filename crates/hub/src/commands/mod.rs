@@ -2,11 +2,13 @@
 
 mod audit;
 mod backup;
+mod checksum;
 mod csv;
 mod customer;
 mod definitions;
 mod demo;
 mod dkim;
+mod doctor;
 mod import;
 mod key;
 mod migrate;
@@ -15,6 +17,7 @@ mod render;
 mod restore;
 mod segment;
 mod serve;
+pub mod storage;
 mod token;
 mod user;
 mod workspace;
@@ -74,6 +77,12 @@ enum Command {
     Openapi,
     /// Bring the store up to this version
     Migrate,
+    /// Check settings, disk, databases, clock, key, relays and certificates; exit with 0, 1 or 2
+    Doctor(doctor::Arguments),
+    /// Show how much room each table takes, and how fast it grows
+    Storage(storage::Arguments),
+    /// Print a checksum of every table that is the same on both engines
+    Checksum(checksum::Arguments),
     /// Write everything into one archive, also while the hub runs
     Backup(backup::Arguments),
     /// Fill an empty hub from an archive, on either engine; sending is then paused
@@ -102,6 +111,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Render(arguments) => render::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Migrate => migrate::run(config()?).await,
+        Command::Doctor(arguments) => doctor::run(config(), arguments).await,
+        Command::Storage(arguments) => storage::run(config()?, arguments).await,
+        Command::Checksum(arguments) => checksum::run(config()?, arguments).await,
         Command::Backup(arguments) => backup::run(config()?, arguments).await,
         Command::Restore(arguments) => restore::run(config()?, arguments).await,
     }
