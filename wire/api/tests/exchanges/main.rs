@@ -50,6 +50,7 @@ exchanges!(
     retention,
     schema,
     segments,
+    storage,
 );
 
 async fn play(engine: Engine, name: &str) {
