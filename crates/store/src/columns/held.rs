@@ -248,7 +248,6 @@ impl Held {
             self.ids = Vec::new();
             self.present = Bits::none(0);
             self.customers = 0;
-            self.alone = None;
         }
         let mut bytes = self.ids.capacity() as u64 * 16 + self.present.bytes();
         for kept in self.columns.values_mut() {

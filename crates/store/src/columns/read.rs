@@ -85,6 +85,9 @@ async fn follow(tx: &mut Tx, held: &mut Held, touched: &Touched) -> Result<bool>
             held.forget(|key| key.table() == table);
         }
     }
+    if held.keys().next().is_none() {
+        return Ok(true);
+    }
     held.take_away(&touched.removed.ids.iter().copied().collect());
     let ids: BTreeSet<Uuid> =
         touched.tables.iter().flat_map(|rows| rows.ids.iter().copied()).collect();
