@@ -351,8 +351,12 @@ async fn walk(on_postgres: bool) {
     for _ in 0..120 {
         let what = step(&mut world, &mut dice, &mut made).await;
         let schema = world.workspace.fresh_schema().await.expect("the schema");
-        for _ in 0..4 {
-            let json = random::rule(&mut dice, &schema, world.now, 2);
+        // One rule is asked after every step, so that its columns are there to follow it.
+        let known = json!({"any": [{"attribute": "integer", "op": "gte", "value": 1},
+                                   {"all": [{"attribute": "text", "op": "exists"}, {"tag": "vip"}]}]});
+        let mut rules = vec![known];
+        rules.extend((0..4).map(|_| random::rule(&mut dice, &schema, world.now, 2)));
+        for json in rules {
             if agree(&world, &json, what).await {
                 *followed.entry(what).or_default() += 1;
             }
