@@ -42,7 +42,9 @@ pub fn customers(
             for p in &people {
                 let id: [u8; 16] = find.query_row([&p.external_id], |row| row.get(0))?;
                 let (number, same) = read.query_row([id], |row| {
-                    let text = |at: usize, own: &str| Ok(row.get_ref(at)?.as_str()? == own);
+                    let text = |at: usize, own: &str| -> rusqlite::Result<bool> {
+                        Ok(row.get_ref(at)?.as_str()? == own)
+                    };
                     let same = text(1, &p.email)?
                         && text(2, p.first_name)?
                         && text(3, p.last_name)?

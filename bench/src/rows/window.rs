@@ -66,11 +66,11 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
             real.push(took);
             let started = Instant::now();
             let now = Timestamp::now().0;
-            let expected: u64 = plain
+            let expected: i64 = plain
                 .prepare_cached(PLAIN)?
                 .query_row([name, now - 7 * 24 * HOUR, now], |row| row.get(0))?;
             limit.push(started.elapsed());
-            ensure!(found == expected, "the hub counted {found}, there are {expected}");
+            ensure!(found == expected.unsigned_abs(), "the hub counted {found} of {expected}");
         }
         // The first round has both sides read the file.
         if round > 0 {
