@@ -45,7 +45,8 @@ pub fn pool(url: &str, size: usize) -> Result<Pool> {
     }
     config.keepalives_idle(Duration::from_secs(30));
     let options = "-c synchronous_commit=on -c lock_timeout=30s -c statement_timeout=600s \
-                   -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c jit=off";
+                   -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c jit=off \
+                   -c client_min_messages=warning";
     let options = match config.get_options() {
         Some(given) => format!("{options} {given}"),
         None => options.to_owned(),
