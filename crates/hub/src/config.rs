@@ -79,6 +79,10 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_connections: Option<usize>,
+    /// Memory for columns that counts of segments are made by, in MB; 0 for none
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_mb: Option<u64>,
 }
 
 /// A header in which proxies say who asks.
@@ -104,6 +108,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database_url: Option<String>,
     pub database_connections: usize,
+    pub cache_mb: u64,
     pub listen: SocketAddr,
     pub smtp_url: Option<String>,
     pub smtp_open_max: usize,
@@ -149,6 +154,7 @@ impl Default for Config {
             data_dir: PathBuf::from("./tidings-data"),
             database_url: None,
             database_connections: 24,
+            cache_mb: 256,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             smtp_url: None,
             smtp_open_max: 64,
@@ -194,6 +200,9 @@ impl Config {
         }
         if self.smtp_open_max == 0 || self.smtp_open_max > 1_000 {
             bail!("smtp_open_max is 1 to 1000");
+        }
+        if self.cache_mb > 1_000_000 {
+            bail!("cache_mb is at most 1000000");
         }
         if let Some(url) = &self.database_url
             && !url.starts_with("postgres://")
@@ -289,6 +298,7 @@ mod tests {
         assert_eq!(sample.data_dir, default.data_dir);
         assert_eq!(sample.smtp_open_max, default.smtp_open_max);
         assert_eq!(sample.files_shared, default.files_shared);
+        assert_eq!(sample.cache_mb, default.cache_mb);
         assert_eq!(sample.roles, default.roles);
         assert_eq!(sample.trusted_proxies, default.trusted_proxies);
         assert_eq!(sample.proxy_header, default.proxy_header);

@@ -66,6 +66,8 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         Some(_) => None,
     };
     let hub = open_as(config, demo).await?;
+    // A command that runs once would not see its columns again.
+    hub.store.columns.set_limit(config.cache_mb << 20);
     if let Some(url) = &hub.settings.smtp_url {
         hub.mail_pool().with_context(|| format!("smtp_url {}", without_password(url)))?;
     }

@@ -10,6 +10,7 @@ pub mod blocks;
 mod bulk;
 pub mod campaigns;
 pub mod changes;
+pub mod columns;
 pub mod consents;
 pub mod customers;
 pub mod definitions;

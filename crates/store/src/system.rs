@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use tidings_domain::{NodeId, Timestamp, TokenId, UserId, WorkspaceId};
 
 use crate::engines::{Db, Priority, Tx};
-use crate::sql::{Row, Sql};
+use crate::sql::{Dialect, Row, Sql};
 use crate::{Error, Result};
 
 /// A workspace's entry.
@@ -163,6 +163,12 @@ static NODES: Sql = Sql::reference(
     "nodes",
     "select id, seen_at, files_shared, key_id from {s}nodes order by started_at",
 );
+/// Everybody who may write counts themselves first.
+static OPENED: Sql = Sql::reference(
+    "opened",
+    "insert into {s}settings as t (key, value) values ('opened', '1')
+     on conflict (key) do update set value = cast(cast(t.value as bigint) + 1 as text)",
+);
 static NODE_GONE: Sql = Sql::reference("node_gone", "delete from {s}nodes where id = ?1");
 static SETTING: Sql = Sql::reference("setting", "select value from {s}settings where key = ?1");
 pub(crate) static PUT_SETTING: Sql = Sql::reference(
@@ -193,6 +199,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &NODE_SEEN,
     &NODES,
     &NODE_GONE,
+    &OPENED,
     &SETTING,
     &PUT_SETTING,
 ];
@@ -238,7 +245,14 @@ fn token(row: &Row) -> Result<TokenRow> {
 impl System {
     pub(crate) async fn open(db: Db) -> Result<System> {
         db.write(Priority::Interactive, |tx| {
-            Box::pin(async move { crate::migrate::migrate(tx, crate::migrate::SYSTEM).await })
+            Box::pin(async move {
+                crate::migrate::migrate(tx, crate::migrate::SYSTEM).await?;
+                // SQLite tells by itself whether another program has written a file.
+                if tx.dialect() == Dialect::Postgres {
+                    tx.execute(&OPENED, &[]).await?;
+                }
+                Ok(())
+            })
         })
         .await?;
         Ok(System { db })

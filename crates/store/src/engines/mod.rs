@@ -1,11 +1,13 @@
 //! The two engines behind one transaction type.
 
+pub(crate) mod commits;
 pub mod postgres;
 #[cfg(test)]
 mod postgres_tests;
 pub mod sqlite;
 #[cfg(test)]
 mod sqlite_tests;
+pub(crate) mod touched;
 
 use std::sync::Arc;
 
@@ -13,6 +15,9 @@ use futures::future::BoxFuture;
 
 use crate::sql::{Dialect, Param, Row, Spelled, Sql, spell};
 use crate::{Error, Result};
+
+use commits::Commits;
+use touched::Touched;
 
 /// Whether a change came from somebody who waits, or from a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Tx {
     spelled: Spelled,
     /// About how many rows were written.
     pub(crate) written: u64,
+    /// Whose rows were written.
+    pub(crate) touched: Touched,
 }
 
 pub(crate) enum Connection {
@@ -51,7 +58,8 @@ pub(crate) enum Connection {
 
 impl Tx {
     pub(crate) fn new(connection: Connection, layout: Layout, schema: Arc<str>) -> Tx {
-        Tx { connection, layout, schema, spelled: Spelled::default(), written: 0 }
+        let touched = Touched::default();
+        Tx { connection, layout, schema, spelled: Spelled::default(), written: 0, touched }
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -97,6 +105,7 @@ impl Tx {
     /// prepared, so that it pushes no statement out that will come again.
     pub async fn query_once(&mut self, text: &str, params: &[Param]) -> Result<Vec<Row>> {
         let text = spell(text, self.dialect(), &self.schema);
+        self.touched.statement(&text, params);
         match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::query_once(connection, &text, params),
             Connection::Postgres(client) => postgres::query_once(client, &text, params).await,
@@ -106,6 +115,7 @@ impl Tx {
     /// Runs a statement whose text is one of very many.
     pub async fn execute_once(&mut self, text: &str, params: &[Param]) -> Result<u64> {
         let text = spell(text, self.dialect(), &self.schema);
+        self.touched.statement(&text, params);
         match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::execute_once(connection, &text, params),
             Connection::Postgres(client) => postgres::execute_once(client, &text, params).await,
@@ -119,15 +129,17 @@ impl Tx {
     }
 
     /// Gives the rows of a generated statement one by one, so that memory does not grow with them.
+    /// The statement only reads.
     pub(crate) async fn each(
         &mut self,
         text: &str,
+        params: &[Param],
         take: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
         let text = spell(text, self.dialect(), &self.schema);
         match &mut self.connection {
-            Connection::Sqlite(connection) => sqlite::each(connection, &text, take),
-            Connection::Postgres(client) => postgres::each(client, &text, take).await,
+            Connection::Sqlite(connection) => sqlite::each(connection, &text, params, take),
+            Connection::Postgres(client) => postgres::each(client, &text, params, take).await,
         }
     }
 
@@ -138,6 +150,7 @@ impl Tx {
 
     /// Runs statements without parameters, such as a migration.
     pub async fn script(&mut self, text: &str) -> Result<()> {
+        text.split(';').for_each(|one| self.touched.statement(one, &[]));
         match &mut self.connection {
             Connection::Sqlite(connection) => connection.execute_batch(text).map_err(sqlite::fault),
             Connection::Postgres(client) => {
@@ -147,6 +160,7 @@ impl Tx {
     }
 
     async fn run(&mut self, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+        self.touched.statement(text, params);
         match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::query(connection, text, params),
             Connection::Postgres(client) => postgres::query(client, text, params).await,
@@ -154,6 +168,7 @@ impl Tx {
     }
 
     async fn touch(&mut self, text: &str, params: &[Param]) -> Result<u64> {
+        self.touched.statement(text, params);
         let touched = match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::execute(connection, text, params),
             Connection::Postgres(client) => postgres::execute(client, text, params).await,
@@ -217,6 +232,23 @@ impl Db {
         match self {
             Db::Sqlite(_) => Dialect::Sqlite,
             Db::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// What this process commits here.
+    pub(crate) fn committed(&self) -> &Arc<Commits> {
+        match self {
+            Db::Sqlite(db) => &db.committed,
+            Db::Postgres(db) => &db.committed,
+        }
+    }
+
+    /// A number that stays the same as long as nobody but this process writes here; `None` while
+    /// somebody else might. Of two equal answers the second says so for all the time between.
+    pub(crate) async fn alone(&self) -> Result<Option<i64>> {
+        match self {
+            Db::Sqlite(db) => db.alone().await.map(Some),
+            Db::Postgres(db) => db.alone().await,
         }
     }
 }
