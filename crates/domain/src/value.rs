@@ -267,10 +267,10 @@ fn parse_boolean(text: &str) -> Result<bool, String> {
 /// Portuguese and Polish, in any case.
 pub fn truth_word(text: &str) -> Option<bool> {
     match text.to_lowercase().as_str() {
-        "true" | "yes" | "ja" | "oui" | "sí" | "sì" | "si" | "sim" | "tak" | "wahr" | "waar" | "vrai"
-        | "verdadero" | "vero" | "verdadeiro" | "prawda" => Some(true),
-        "false" | "no" | "nein" | "nee" | "non" | "não" | "nao" | "nie" | "falsch" | "onwaar" | "faux"
-        | "falso" | "fałsz" => Some(false),
+        "true" | "yes" | "ja" | "oui" | "sí" | "sì" | "si" | "sim" | "tak" | "wahr" | "waar"
+        | "vrai" | "verdadero" | "vero" | "verdadeiro" | "prawda" => Some(true),
+        "false" | "no" | "nein" | "nee" | "non" | "não" | "nao" | "nie" | "falsch" | "onwaar"
+        | "faux" | "falso" | "fałsz" => Some(false),
         _ => None,
     }
 }
