@@ -6,21 +6,22 @@
 //! links in mails that were sent have to go on working. It is kept in the database under seal, so
 //! that neither a copy of the database nor the key file alone gives it away.
 
-use std::fmt;
+mod ring;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use tidings_domain::Timestamp;
+use tidings_domain::{Timestamp, WorkspaceId};
 use tidings_store::Store;
 use tidings_store::sealed::{Kept, Sealed};
 use uuid::Uuid;
 
-use crate::links::hmac;
 use crate::mail::{RELAY_SECRET, key_secret};
 use crate::secrets::{Sealer, key_of};
-use crate::{Error, Result};
+use crate::{Error, Hub, Result};
+
+pub use ring::{KeyId, KeyRing, MasterKey};
 
 /// What the root is sealed for; it belongs to nobody in particular.
 const ROOT: (Uuid, &str) = (Uuid::nil(), "root");
@@ -30,133 +31,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(6);
 /// How many times all secrets are gone through before it is given up, while others make new ones.
 const ROUNDS: usize = 10;
-
-/// A short name of a master key, from which nobody learns the key.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeyId(pub(crate) [u8; 4]);
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// 32 random bytes. `Debug` is left out on purpose.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey([u8; 32]);
-
-impl MasterKey {
-    pub fn new(bytes: [u8; 32]) -> MasterKey {
-        MasterKey(bytes)
-    }
-
-    pub fn generate() -> MasterKey {
-        MasterKey(rand::random())
-    }
-
-    pub fn id(&self) -> KeyId {
-        let [a, b, c, d, ..] = hmac(&self.0, b"id of the key of secrets");
-        KeyId([a, b, c, d])
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// As a line of a key file: `key 1a2b3c4d` and the bytes in base 64.
-    pub fn line(&self) -> String {
-        format!("key {} {}", self.id(), STANDARD.encode(self.0))
-    }
-}
-
-/// The keys of a key file: the first one seals, the others only open.
-#[derive(Clone, PartialEq, Eq)]
-pub struct KeyRing(Vec<MasterKey>);
-
-impl KeyRing {
-    /// Of these keys, at least one.
-    pub fn of(keys: Vec<MasterKey>) -> KeyRing {
-        assert!(!keys.is_empty(), "a ring holds a key");
-        KeyRing(keys)
-    }
-
-    pub fn keys(&self) -> &[MasterKey] {
-        &self.0
-    }
-
-    pub fn id(&self) -> KeyId {
-        self.0[0].id()
-    }
-
-    /// Reads a key file: 32 bytes as they are, or a line for each key. The error says what is wrong.
-    pub fn parse(bytes: &[u8]) -> Result<KeyRing, String> {
-        if let Ok(key) = <[u8; 32]>::try_from(bytes) {
-            return Ok(KeyRing(vec![MasterKey(key)]));
-        }
-        let expected = "expected 32 bytes, or lines such as `key 1a2b3c4d` and the key in base 64";
-        let text = std::str::from_utf8(bytes).map_err(|_| expected.to_owned())?;
-        let mut keys: Vec<MasterKey> = Vec::new();
-        for (at, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let key = read_line(line).map_err(|why| format!("line {}: {why}", at + 1))?;
-            if keys.contains(&key) {
-                return Err(format!("line {}: the key {} stands twice", at + 1, key.id()));
-            }
-            keys.push(key);
-        }
-        if keys.is_empty() {
-            return Err(expected.to_owned());
-        }
-        Ok(KeyRing(keys))
-    }
-
-    /// As a key file holds it.
-    pub fn text(&self) -> String {
-        let mut text =
-            "# The master key of Tidings. Who has it and the database reads every secret.\n\
-                        # The first key seals, those below it only open what they sealed.\n"
-                .to_owned();
-        for key in &self.0 {
-            text.push_str(&key.line());
-            text.push('\n');
-        }
-        text
-    }
-
-    /// With a new key in front.
-    pub fn with_new(&self) -> KeyRing {
-        let mut keys = vec![MasterKey::generate()];
-        keys.extend(self.0.iter().cloned());
-        KeyRing(keys)
-    }
-
-    /// Without the keys that only open.
-    pub fn first_alone(&self) -> KeyRing {
-        KeyRing(vec![self.0[0].clone()])
-    }
-}
-
-fn read_line(line: &str) -> Result<MasterKey, String> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let ["key", id, text] = words[..] else {
-        return Err("expected `key`, its id and the key in base 64".to_owned());
-    };
-    let bytes = STANDARD.decode(text).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let key = MasterKey(bytes.ok_or("the key is not 32 bytes in base 64")?);
-    if key.id().to_string() != id {
-        return Err(format!("this is not the key {id}; a character was lost or changed"));
-    }
-    Ok(key)
-}
 
 /// What a hub runs with: what seals its secrets, and its root.
 pub struct Unlocked {
@@ -212,7 +86,7 @@ fn known_key(sealed: &[u8], ring: &KeyRing, file: &str) -> Result<()> {
 }
 
 /// Every sealed secret with the workspace that it belongs to.
-async fn all_sealed(store: &Store) -> Result<Vec<(Option<tidings_domain::WorkspaceId>, Sealed)>> {
+async fn all_sealed(store: &Store) -> Result<Vec<(Option<WorkspaceId>, Sealed)>> {
     let mut all: Vec<_> = Vec::new();
     for sealed in store.system.sealed().await? {
         all.push((None, sealed));
@@ -226,8 +100,8 @@ async fn all_sealed(store: &Store) -> Result<Vec<(Option<tidings_domain::Workspa
 }
 
 /// How many secrets are sealed with which key.
-pub async fn counts(store: &Store) -> Result<std::collections::BTreeMap<KeyId, usize>> {
-    let mut counts = std::collections::BTreeMap::new();
+pub async fn counts(store: &Store) -> Result<BTreeMap<KeyId, usize>> {
+    let mut counts = BTreeMap::new();
     for (_, sealed) in all_sealed(store).await? {
         if let Some(id) = key_of(&sealed.bytes) {
             *counts.entry(id).or_default() += 1;
@@ -241,8 +115,7 @@ pub async fn wait_for_nodes(store: &Store, id: KeyId, patience: Duration) -> Res
     let begun = tokio::time::Instant::now();
     let id = id.to_string();
     // When each node was first seen to have said what it said last.
-    let mut said: std::collections::HashMap<_, (Timestamp, tokio::time::Instant)> =
-        std::collections::HashMap::new();
+    let mut said: HashMap<_, (Timestamp, tokio::time::Instant)> = HashMap::new();
     loop {
         let now = tokio::time::Instant::now();
         let mut others = Vec::new();
@@ -300,7 +173,7 @@ pub async fn reseal(store: &Store, ring: &KeyRing, file: &str) -> Result<usize> 
 }
 
 /// Whom a secret belongs to and what it is for.
-fn bound_to(workspace: Option<tidings_domain::WorkspaceId>, kept: &Kept) -> (Uuid, String) {
+fn bound_to(workspace: Option<WorkspaceId>, kept: &Kept) -> (Uuid, String) {
     let workspace = workspace.map_or(Uuid::nil(), |id| id.0);
     match kept {
         Kept::Root => (ROOT.0, ROOT.1.to_owned()),
@@ -313,7 +186,7 @@ fn bound_to(workspace: Option<tidings_domain::WorkspaceId>, kept: &Kept) -> (Uui
 }
 
 /// Goes on with another ring, unless it cannot open the hub's root.
-pub async fn take_up(hub: &Arc<crate::Hub>, ring: &KeyRing, file: &str) -> Result<()> {
+pub async fn take_up(hub: &Arc<Hub>, ring: &KeyRing, file: &str) -> Result<()> {
     if let Some(sealed) = hub.store.system.root().await? {
         known_key(&sealed, ring, file)?;
     }
@@ -338,45 +211,4 @@ pub async fn go_on_without(store: &Store, ring: &KeyRing) -> Result<usize> {
     store.system.add_root(&sealed).await?;
     let all = all_sealed(store).await?;
     Ok(all.iter().filter(|(_, sealed)| !is_known(&sealed.bytes)).count())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn key_files_are_read_in_both_forms() {
-        let one = KeyRing::parse(&[7; 32]).unwrap();
-        assert!(one == KeyRing::of(vec![MasterKey::new([7; 32])]));
-        let two = one.with_new();
-        assert_eq!(two.keys()[1].id(), one.id());
-        let read = KeyRing::parse(two.text().as_bytes()).unwrap();
-        assert!(read == two);
-        assert!(read.first_alone().keys().len() == 1 && read.first_alone().id() == two.id());
-        let blanks = format!("\n#x\n  {}\t\r\n", two.keys()[0].line());
-        assert!(KeyRing::parse(blanks.as_bytes()).unwrap() == two.first_alone());
-    }
-
-    #[test]
-    fn a_damaged_key_file_is_told_plainly() {
-        let key = MasterKey::new([7; 32]);
-        let line = key.line();
-        let bent = line.replacen("Bw", "Bx", 1);
-        let twice = format!("{line}\n{line}\n");
-        let short = format!("key {} Bwc=", key.id());
-        for (text, expected) in [
-            ("", "expected 32 bytes"),
-            ("# nothing\n", "expected 32 bytes"),
-            ("secret", "line 1: expected `key`"),
-            (&bent, "line 1: this is not the key"),
-            (&short, "line 1: the key is not 32 bytes"),
-            (&twice, "line 2: the key"),
-        ] {
-            let why = KeyRing::parse(text.as_bytes()).err().expect("it is refused");
-            assert!(why.contains(expected), "{why}");
-        }
-        assert!(KeyRing::parse(&[0xff; 31]).is_err());
-        // The file names a key by its id alone, and no message holds the key.
-        assert!(!KeyRing::parse(bent.as_bytes()).err().unwrap().contains("Bx"));
-    }
 }

@@ -13,6 +13,7 @@ use tidings_listeners::http::Front;
 use tidings_listeners::tls::{self, Pair, Tls};
 use tidings_store::Store;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -34,6 +35,7 @@ pub struct Running {
     alive: JoinHandle<()>,
     /// Watches the key file.
     keys: JoinHandle<()>,
+    orders: Orders,
     /// Held as long as this process writes the data folder.
     _folder: Option<File>,
 }
@@ -60,6 +62,7 @@ async fn open_as(config: &Config, demo: bool) -> Result<Arc<Hub>> {
 
 /// Starts the hub.
 pub async fn start(config: &Config, demo: bool) -> Result<Running> {
+    let orders = Orders::listen()?;
     config.make_data_dir()?;
     let folder = match config.database_url {
         None => Some(lock_folder(config)?),
@@ -88,10 +91,8 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         config.has_role(Role::Jobs)?.then(|| tokio::spawn(jobs::run(hub.clone(), stopped.clone())));
     // It goes on while work in hand is finished, and so has no part in the order to stop.
     let alive = tokio::spawn(nodes::say_alive(hub.clone(), config.files_shared));
-    // Whether or not there is a certificate to read again, the signal ends nothing.
-    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
     let keys = tokio::spawn(KeyFile::of(config).watch(hub.clone()));
-    Ok(Running { hub, stop, observed, http, jobs, alive, keys, _folder: folder })
+    Ok(Running { hub, stop, observed, http, jobs, alive, keys, orders, _folder: folder })
 }
 
 async fn listen(
@@ -133,7 +134,6 @@ fn serve_tls(certificate: &Path, key: &Path) -> Result<Arc<Tls>> {
 
 /// Looks at the certificate's files now and then, and at SIGHUP.
 async fn renew(tls: Arc<Tls>) {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut order = signal(SignalKind::hangup()).ok();
     let mut warned_at = Timestamp::now();
     loop {
@@ -184,9 +184,9 @@ impl Running {
 
     /// Waits for the order to stop (SIGTERM or Ctrl-C), then stops in order. A disk that fails ends
     /// it at once and with an error, so that a restart begins from what is on disk.
-    pub async fn until_stopped(self) -> Result<()> {
+    pub async fn until_stopped(mut self) -> Result<()> {
         tokio::select! {
-            order = wait_for_order() => order?,
+            () = self.orders.to_stop() => {}
             failure = tidings_store::disk_failed() => bail!("{failure}; start again to go on"),
         }
         tracing::info!("stopping");
@@ -237,14 +237,32 @@ async fn release(hub: &Arc<Hub>) {
     }
 }
 
-async fn wait_for_order() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result.context("watch for Ctrl-C")?,
+/// The orders that come as signals. They are listened for before anything else, so that one given
+/// while the hub starts is neither lost nor the end of the process at once.
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Whether or not there is a certificate to read again, this one ends nothing.
+    _hangup: Signal,
+}
+
+impl Orders {
+    fn listen() -> Result<Orders> {
+        let on = |kind: SignalKind| signal(kind).context("listen for signals");
+        Ok(Orders {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            _hangup: on(SignalKind::hangup())?,
+        })
     }
-    Ok(())
+
+    /// Waits for SIGTERM or Ctrl-C.
+    async fn to_stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// One hub a data folder: two would each believe that they alone write it.

@@ -179,22 +179,6 @@ async fn the_doctor_says_what_is_wrong_and_exits_by_it() {
 }
 
 #[test]
-fn a_damaged_database_is_found() {
-    let home = Home::new();
-    home.fill();
-    let file = home.data().join("workspaces/w1.db");
-    let mut bytes = fs::read(&file).expect("the file");
-    let half = bytes.len() / 2;
-    for byte in &mut bytes[half..] {
-        *byte = 0x5a;
-    }
-    fs::write(&file, bytes).expect("written");
-    let done = home.output(&["doctor", "--offline"]);
-    assert_eq!(done.status.code(), Some(2));
-    says(&String::from_utf8_lossy(&done.stdout), &["fail  integrity", "w1 is damaged"]);
-}
-
-#[test]
 fn the_master_key_is_changed_while_the_hub_runs() {
     let home = Home::new();
     home.fill();

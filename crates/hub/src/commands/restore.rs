@@ -32,6 +32,8 @@ pub async fn run(config: Config, arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let source = arguments.source.context("name the archive to restore")?;
+    // On PostgreSQL too: the master key is put there.
+    config.make_data_dir()?;
     let how = Restoring {
         files: Some(config.data_dir.join("blobs")),
         partitioned: arguments.partitioned.then_some(true),

@@ -1,12 +1,14 @@
 //! The room that tables take: rows are exact where there are few, partitions are one table, and a day
 //! has one sample.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
+
 use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, UpsertCustomer};
 use tidings_store::storage::{TableSize, day_of};
 use tidings_store::{Home, health};
 
-use crate::home::TestStore;
+use crate::home::{Engine, TestStore};
 use crate::on_every_engine;
 
 on_every_engine!(tables_are_measured_and_sampled_by_day, a_look_changes_nothing);
@@ -81,4 +83,25 @@ async fn a_look_changes_nothing(test: TestStore) {
     let nowhere =
         Home::Server { url: "postgres://nobody@127.0.0.1:1/x".to_owned(), connections: 1 };
     assert!(health::examine(&nowhere, false).await.is_err());
+}
+
+#[tokio::test]
+async fn a_damaged_page_is_told() {
+    let test = TestStore::on(Engine::Sqlite).await;
+    let Home::Folder(folder) = &test.home else { panic!("it is a folder") };
+    let file = folder.join("workspaces/w1.db");
+    let db = rusqlite::Connection::open(&file).unwrap();
+    db.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
+    let root = "select rootpage from sqlite_schema where name = 'events' and type = 'table'";
+    let root: u64 = db.query_row(root, [], |row| row.get(0)).unwrap();
+    let size: u64 = db.query_row("pragma page_size", [], |row| row.get(0)).unwrap();
+    drop(db);
+    let mut out = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    out.seek(SeekFrom::Start((root - 1) * size)).unwrap();
+    out.write_all(&vec![0x5a; size as usize]).unwrap();
+    for (deep, is_found) in [(true, true), (false, false)] {
+        let found = health::examine(&test.home, deep).await.unwrap().expect("there is a hub");
+        let faults: Vec<bool> = found.databases.iter().map(|one| one.fault.is_some()).collect();
+        assert_eq!(faults, [false, is_found], "{found:?}");
+    }
 }
