@@ -42,6 +42,8 @@ pub struct Tx {
     spelled: Spelled,
     /// About how many rows were written.
     pub(crate) written: u64,
+    /// What was deleted must not stay in SQLite's write-ahead log either.
+    pub(crate) scrubs_log: bool,
 }
 
 pub(crate) enum Connection {
@@ -51,7 +53,14 @@ pub(crate) enum Connection {
 
 impl Tx {
     pub(crate) fn new(connection: Connection, layout: Layout, schema: Arc<str>) -> Tx {
-        Tx { connection, layout, schema, spelled: Spelled::default(), written: 0 }
+        Tx {
+            connection,
+            layout,
+            schema,
+            spelled: Spelled::default(),
+            written: 0,
+            scrubs_log: false,
+        }
     }
 
     pub fn dialect(&self) -> Dialect {

@@ -156,7 +156,7 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, commi
             std::mem::forget((tx, log));
             return;
         }
-        log.after_turn(&tx);
+        log.after_turn(&mut tx);
     }
     log.finish(&tx);
 }
