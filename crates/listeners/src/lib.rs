@@ -1,4 +1,5 @@
 //! Open sockets: what arrives from the network becomes requests and mails. Knows no rule of the hub.
 
 pub mod http;
+mod patience;
 pub mod smtp;
