@@ -39,7 +39,10 @@ for _ in $(seq 300); do
   sleep 0.1
 done
 # Its own token is not to be taken from it, and no test may change who may sign in.
-"$tools/bin/schemathesis" --config-file scripts/openapi.toml run "http://127.0.0.1:$port/v1/openapi.json" \
+# It leaves a folder of its own where it runs.
+config="$PWD/scripts/openapi.toml"
+cd "$folder"
+"$tools/bin/schemathesis" --config-file "$config" run "http://127.0.0.1:$port/v1/openapi.json" \
   --header "Authorization: Bearer $token" \
   --exclude-path '/v1/tokens/{id}' \
   --phases examples,coverage,fuzzing,stateful --max-examples "${TIDINGS_EXAMPLES:-15}" \
