@@ -134,6 +134,13 @@ impl Hub {
 
     /// Imports a file of so many new customers; gives how long that took, upload included.
     pub async fn import(&self, file: &Path, rows: u64) -> anyhow::Result<Duration> {
+        let (took, counts) = self.import_again(file).await?;
+        ensure!(counts["created"].as_u64() == Some(rows), "the import went wrong: {counts}");
+        Ok(took)
+    }
+
+    /// Imports a file; gives how long that took, upload included, and what became of its rows.
+    pub async fn import_again(&self, file: &Path) -> anyhow::Result<(Duration, Json)> {
         let started = Instant::now();
         let id = self.start_import(file).await?;
         let mut api = self.api().await?;
@@ -142,12 +149,20 @@ impl Hub {
             let took = started.elapsed();
             match import["state"].as_str() {
                 Some("queued" | "running") => tokio::time::sleep(Duration::from_millis(20)).await,
-                Some("done") if import["rows"]["created"].as_u64() == Some(rows) => {
-                    return Ok(took);
-                }
+                Some("done") => return Ok((took, import["rows"].clone())),
                 _ => bail!("the import went wrong: {import}"),
             }
         }
+    }
+
+    /// What a counter or gauge of the hub says; 0 where it has said nothing yet.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let mut connection = Connection::open(&self.address).await?;
+        let answer = connection.call(&request("GET", "/metrics", "", "")).await?;
+        let text = String::from_utf8_lossy(answer.body).into_owned();
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        let value = line.and_then(|line| line.rsplit(' ').next());
+        value.map_or(Ok(0.0), |value| value.parse().context("read a metric"))
     }
 }
 

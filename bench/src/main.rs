@@ -66,8 +66,20 @@ enum What {
     Campaign,
     /// Rendering, beside liquidjs.
     Render,
+    /// The same file once more, a tenth of it changed, beside the bare engine.
+    Reimport,
+    /// Signed campaigns, beside unsigned ones and beside signatures alone.
+    Signed,
     /// Search as you type.
     Search,
+    /// The count of a rule on attributes, beside a pass over plain columns.
+    Count,
+    /// A count with an event window, beside the same as plain SQL.
+    Window,
+    /// From a change until its membership can be seen, with 200 segments.
+    Live,
+    /// What an item costs in a small base and in a large one.
+    Growth,
     /// Cold start and size.
     Start,
     /// Writes the file of generated customers.
@@ -135,7 +147,13 @@ async fn main() -> anyhow::Result<()> {
         What::Events => rows::events::rows(options).await?,
         What::Campaign => rows::campaign::rows(options).await?,
         What::Render => rows::render::rows(options).await?,
+        What::Reimport => rows::reimport::rows(options).await?,
+        What::Signed => rows::signed::rows(options).await?,
         What::Search => rows::search::rows(options).await?,
+        What::Count => rows::count::rows(options).await?,
+        What::Window => rows::window::rows(options).await?,
+        What::Live => rows::live::rows(options).await?,
+        What::Growth => rows::growth::rows(options).await?,
         What::Start => rows::start::rows(options).await?,
         What::Customers { .. }
         | What::LimitSqlite { .. }
@@ -156,7 +174,13 @@ async fn all(options: &Options) -> anyhow::Result<Vec<Row>> {
     all.append(&mut rows::upsert::rows(options).await?);
     all.append(&mut rows::events::rows(options).await?);
     all.append(&mut rows::campaign::rows(options).await?);
+    all.append(&mut rows::reimport::rows(options).await?);
+    all.append(&mut rows::signed::rows(options).await?);
     all.append(&mut rows::search::rows(options).await?);
+    all.append(&mut rows::count::rows(options).await?);
+    all.append(&mut rows::window::rows(options).await?);
+    all.append(&mut rows::live::rows(options).await?);
+    all.append(&mut rows::growth::rows(options).await?);
     all.append(&mut rows::start::rows(options).await?);
     Ok(all)
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 pub enum Goal {
     AtLeast(f64),
     AtMost(f64),
+    Between(f64, f64),
     /// Written down, held to nothing.
     None,
 }
@@ -22,6 +23,7 @@ impl Goal {
         match self {
             Goal::AtLeast(goal) => Some(value >= goal),
             Goal::AtMost(goal) => Some(value <= goal),
+            Goal::Between(least, most) => Some(value >= least && value <= most),
             Goal::None => None,
         }
     }
@@ -30,6 +32,7 @@ impl Goal {
         match self {
             Goal::AtLeast(goal) => format!("≥ {goal}"),
             Goal::AtMost(goal) => format!("≤ {goal}"),
+            Goal::Between(least, most) => format!("{least} to {most}"),
             Goal::None => "–".to_owned(),
         }
     }
@@ -81,9 +84,14 @@ impl Row {
     }
 
     pub fn figure(&mut self, what: &str, value: f64, unit: &'static str, goal: Goal) {
-        eprintln!("{}: {what}: {value:.1} {unit}", self.work);
+        eprintln!("{}: {what}: {} {unit}", self.work, digits(value));
         self.figures.push(Figure { what: what.to_owned(), value, unit, goal });
     }
+}
+
+/// Small numbers with one digit more: a factor of 1.16 is no 1.2.
+fn digits(value: f64) -> String {
+    if value.abs() < 10.0 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 
 /// The middle value; the mean of the two middle ones where their number is even.
@@ -149,10 +157,10 @@ impl Report {
         for row in &self.rows {
             for figure in &row.figures {
                 text.push_str(&format!(
-                    "| {} | {} | {:.1} {} | {} | {} |\n",
+                    "| {} | {} | {} {} | {} | {} |\n",
                     row.work,
                     figure.what,
-                    figure.value,
+                    digits(figure.value),
                     figure.unit,
                     figure.goal.text(),
                     verdict(figure.goal.met(figure.value)),
@@ -206,10 +214,12 @@ mod tests {
         let mut row = Row::new("w", "l", "rows", Goal::AtLeast(0.5));
         row.round(30.0, 100.0);
         row.figure("memory", 10.0, "MB", Goal::AtMost(20.0));
+        row.figure("growth", 1.21, "×", Goal::Between(0.8, 1.2));
         let report =
             Report { date: "d".into(), command: "c".into(), machine: "m".into(), rows: vec![row] };
         let text = report.markdown();
         assert!(text.contains("| 0.30 | ≥ 0.5 | **missed** |"), "{text}");
         assert!(text.contains("| memory | 10.0 MB | ≤ 20 | met |"), "{text}");
+        assert!(text.contains("| growth | 1.21 × | 0.8 to 1.2 | **missed** |"), "{text}");
     }
 }

@@ -1,8 +1,11 @@
 //! The limits: small programs that do the bare thing and nothing else.
 
+pub mod columns;
 pub mod http_log;
 pub mod postgres_copy;
+pub mod signatures;
 pub mod smtp;
+pub mod sqlite_again;
 pub mod sqlite_fill;
 
 use tidings_domain::change::IdentityKind;

@@ -69,7 +69,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
 }
 
 /// Makes the customers, all of whom want mail, and the template; gives the template's id.
-async fn fill(hub: &Hub, customers: u64) -> anyhow::Result<String> {
+pub async fn fill(hub: &Hub, customers: u64) -> anyhow::Result<String> {
     let mut api = hub.api().await?;
     let mut from = 0;
     while from < customers {
@@ -103,19 +103,36 @@ async fn fill(hub: &Hub, customers: u64) -> anyhow::Result<String> {
     Ok(template["id"].as_str().context("the template has no id")?.to_owned())
 }
 
-struct Launched {
-    campaign: String,
-    at: Instant,
+pub struct Launched {
+    pub campaign: String,
+    pub at: Instant,
+}
+
+/// Whom mails are from.
+pub struct Sender {
+    pub name: &'static str,
+    pub address: &'static str,
+}
+
+const SHOP: Sender = Sender { name: "Shop", address: "news@shop.example" };
+
+async fn launch(hub: &Hub, template: &str, name: &str) -> anyhow::Result<Launched> {
+    launch_from(hub, template, name, &SHOP).await
 }
 
 /// Makes a campaign to everyone and launches it; the clock starts with the call that launches.
-async fn launch(hub: &Hub, template: &str, name: &str) -> anyhow::Result<Launched> {
+pub async fn launch_from(
+    hub: &Hub,
+    template: &str,
+    name: &str,
+    sender: &Sender,
+) -> anyhow::Result<Launched> {
     let mut api = hub.api().await?;
     let draft = json!({
         "name": name,
         "segment_id": null,
         "template_id": template,
-        "sender": {"name": "Shop", "address": "news@shop.example"},
+        "sender": {"name": sender.name, "address": sender.address},
         "class": "marketing",
     });
     let campaign = api.post("/v1/campaigns", &draft).await?;
@@ -126,7 +143,7 @@ async fn launch(hub: &Hub, template: &str, name: &str) -> anyhow::Result<Launche
 }
 
 /// Reads the sink's counts until they stand still.
-async fn latest(sink: &mut Sink) -> anyhow::Result<(u64, u64)> {
+pub async fn latest(sink: &mut Sink) -> anyhow::Result<(u64, u64)> {
     let mut last = sink.count().await?;
     let mut still = 0;
     while still < 20 {
@@ -138,7 +155,7 @@ async fn latest(sink: &mut Sink) -> anyhow::Result<(u64, u64)> {
 }
 
 /// Waits until the sink has counted so many mails; gives its bytes.
-async fn counted(sink: &mut Sink, mails: u64) -> anyhow::Result<u64> {
+pub async fn counted(sink: &mut Sink, mails: u64) -> anyhow::Result<u64> {
     let began = Instant::now();
     loop {
         let (count, bytes) = sink.count().await?;
@@ -153,7 +170,7 @@ async fn counted(sink: &mut Sink, mails: u64) -> anyhow::Result<u64> {
 }
 
 /// Waits until the campaign says that it is done, and checks its figures against the sink's.
-async fn settled(hub: &Hub, campaign: &str, mails: u64) -> anyhow::Result<()> {
+pub async fn settled(hub: &Hub, campaign: &str, mails: u64) -> anyhow::Result<()> {
     let mut api: Api = hub.api().await?;
     let began = Instant::now();
     loop {

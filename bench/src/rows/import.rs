@@ -52,7 +52,7 @@ pub async fn sqlite(options: &Options) -> anyhow::Result<Vec<Row>> {
 }
 
 /// Both files must say the same, or one side did less.
-fn same(place: &Place, limit: &Connection, columns: &[String]) -> anyhow::Result<()> {
+pub fn same(place: &Place, limit: &Connection, columns: &[String]) -> anyhow::Result<()> {
     let hub = Connection::open_with_flags(place.file(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let sums: Vec<String> =
         columns.iter().map(|name| format!("total(length({name})), count({name})")).collect();

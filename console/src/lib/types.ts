@@ -99,6 +99,10 @@ export interface Retention { events_days: number | null; message_details_days: n
 
 export interface RetentionPreview { events: number; message_details: number; import_files: number; mailbox: number; inactive_customers: number; kept_for_segments: { event: string; segment: string; days: number | null }[] }
 
+export interface StorageTable { name: string; title: string | null; rows: number; is_estimate: boolean; bytes: number; rows_per_day: number | null; bytes_per_day: number | null; days: { day: string; rows: number; bytes: number }[] }
+
+export interface Storage { measured_at: string; bytes: number; bytes_per_day: number | null; tables: StorageTable[] }
+
 export interface Merge { id: string; merged_id: string; merged_system_id: number; at: string; undo_until: string; undone_at: string | null }
 
 export interface TableRecord { key: string; fields: Record<string, Value>; updated_at: string }

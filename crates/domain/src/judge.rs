@@ -10,8 +10,8 @@ use serde_json::Value as Json;
 use crate::consent::{Channel, ConsentState};
 use crate::rule::calendar::Zone;
 use crate::rule::{
-    AVERAGE_UNIT, Bound, BoundAggregate, BoundEvent, BoundRule, BoundTable, CustomerColumn,
-    Function, OwnColumn,
+    AVERAGE_UNIT, Bound, BoundAggregate, BoundEvent, BoundRule, BoundTable, BoundTest,
+    CustomerColumn, Function, OwnColumn,
 };
 use crate::value::Value;
 use crate::{CampaignId, Timestamp};
@@ -73,6 +73,11 @@ impl Verdict {
 /// Judges one customer at a time that is not before any earlier judgement.
 pub fn judge(rule: &BoundRule, facts: &Facts, now: Timestamp) -> Verdict {
     part(&rule.root, facts, Moment { now, zone: rule.zone() })
+}
+
+/// Whether a test on a column holds of a value that is there.
+pub fn holds(test: &BoundTest, value: &Value, now: Timestamp, zone: &Zone) -> bool {
+    value::test(test, Some(value), Moment { now, zone }).member
 }
 
 /// The time, and the zone in which it is a date.

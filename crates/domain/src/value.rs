@@ -257,9 +257,21 @@ fn parse_integer(text: &str) -> Result<i64, String> {
 
 fn parse_boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "y" | "t" => Ok(true),
-        "false" | "0" | "no" | "n" | "f" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
+        "1" | "y" | "t" => Ok(true),
+        "0" | "n" | "f" => Ok(false),
+        _ => truth_word(text).ok_or_else(|| "expected true or false".to_owned()),
+    }
+}
+
+/// What a word says that files write for yes and no: English, German, Dutch, French, Spanish, Italian,
+/// Portuguese and Polish, in any case.
+pub fn truth_word(text: &str) -> Option<bool> {
+    match text.to_lowercase().as_str() {
+        "true" | "yes" | "ja" | "oui" | "sí" | "sì" | "si" | "sim" | "tak" | "wahr" | "waar" | "vrai"
+        | "verdadero" | "vero" | "verdadeiro" | "prawda" => Some(true),
+        "false" | "no" | "nein" | "nee" | "non" | "não" | "nao" | "nie" | "falsch" | "onwaar" | "faux"
+        | "falso" | "fałsz" => Some(false),
+        _ => None,
     }
 }
 
@@ -360,6 +372,8 @@ mod tests {
         check(&Kind::Decimal { scale: 2 }, "99999999999999999999", Err("number is too large"));
         check(&Kind::Decimal { scale: 2 }, "1e99999999", Err("number is too large"));
         check(&Kind::Boolean, "YES", Ok(Some(Value::Boolean(true))));
+        check(&Kind::Boolean, "Sí", Ok(Some(Value::Boolean(true))));
+        check(&Kind::Boolean, "nein", Ok(Some(Value::Boolean(false))));
         check(&Kind::Boolean, "maybe", Err("expected true or false"));
         check(&Kind::Date, "2026-02-28", text("2026-02-28"));
         check(&Kind::Date, "2026-02-28 00:00:00", text("2026-02-28"));

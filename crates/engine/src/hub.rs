@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::accounts::Accounts;
 use crate::changes::Applier;
+use crate::keys::{KeyRing, MasterKey};
 use crate::links::LinkKeys;
 use crate::mail::{Desk, Route};
 use crate::overview::Kept;
@@ -31,7 +32,7 @@ pub struct Settings {
     /// How many messages may be on their way at once, and so how many may be uncertain after a
     /// crash.
     pub smtp_open_max: usize,
-    /// Signs links and seals secrets; 32 bytes, kept in the data folder or given.
+    /// The root, with which links are signed and the audit log is sealed.
     pub master_key: [u8; 32],
     /// Whether this is the demo, which shows its own mailbox.
     pub demo: bool,
@@ -65,11 +66,23 @@ pub struct Hub {
 }
 
 impl Hub {
+    /// A hub whose root seals its secrets too; for tests.
     pub fn new(store: Arc<Store>, settings: Settings, clock: Clock) -> Arc<Hub> {
+        let ring = KeyRing::of(vec![MasterKey::new(settings.master_key)]);
+        Hub::unlocked(store, settings, clock, Sealer::new(&ring))
+    }
+
+    /// A hub whose secrets are sealed with the keys of a ring.
+    pub fn unlocked(
+        store: Arc<Store>,
+        settings: Settings,
+        clock: Clock,
+        sealer: Sealer,
+    ) -> Arc<Hub> {
         Arc::new(Hub {
             store,
             link_keys: LinkKeys::new(&settings.master_key),
-            sealer: Sealer::new(&settings.master_key),
+            sealer,
             mail_pool: OnceLock::new(),
             held_up: Mutex::new(HashMap::new()),
             form_limits: crate::forms::Limits::default(),
@@ -90,6 +103,11 @@ impl Hub {
 
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The id of the master key that secrets are sealed with now.
+    pub fn key_id(&self) -> String {
+        self.sealer.id().to_string()
     }
 
     /// The keys that links are signed with.

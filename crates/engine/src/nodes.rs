@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// clocks of two machines cannot tell whether one is alive.
 pub async fn join(hub: &Arc<Hub>, files_shared: bool) -> Result<()> {
     let system = &hub.store.system;
-    system.node_seen(hub.node, Timestamp::now(), files_shared).await?;
+    system.node_seen(hub.node, Timestamp::now(), files_shared, &hub.key_id()).await?;
     if hub.store.is_embedded() {
         // The lock on the data folder has settled it.
         return Ok(());
@@ -40,7 +40,7 @@ pub async fn join(hub: &Arc<Hub>, files_shared: bool) -> Result<()> {
     let until = tokio::time::Instant::now() + WATCH;
     while tokio::time::Instant::now() < until {
         tokio::time::sleep(LOOK_EVERY).await;
-        system.node_seen(hub.node, Timestamp::now(), files_shared).await?;
+        system.node_seen(hub.node, Timestamp::now(), files_shared, &hub.key_id()).await?;
         let now = strangers(hub, files_shared).await?;
         if now.iter().any(|node| before.get(&node.id) != Some(&node.seen_at)) {
             system.node_gone(hub.node).await?;
@@ -75,8 +75,8 @@ fn refusal(files_shared: bool) -> String {
 pub async fn say_alive(hub: Arc<Hub>, files_shared: bool) {
     loop {
         tokio::time::sleep(SAY_EVERY).await;
-        let now = Timestamp::now();
-        if let Err(error) = hub.store.system.node_seen(hub.node, now, files_shared).await {
+        let (now, key) = (Timestamp::now(), hub.key_id());
+        if let Err(error) = hub.store.system.node_seen(hub.node, now, files_shared, &key).await {
             tracing::warn!(%error, "say that this node is alive");
         }
     }

@@ -131,10 +131,23 @@ pub async fn audience(ctx: &Ctx, campaign: &Campaign) -> Result<Condition> {
     condition(ctx, &segment.rule, ctx.now()).await
 }
 
-/// Counts the customers who meet a rule.
+/// Counts the customers who meet a rule: by columns in memory where they can tell, else by SQL.
 pub async fn count(ctx: &Ctx, rule: &Json) -> Result<Count> {
-    let condition = condition(ctx, rule, ctx.now()).await?;
-    let (count, of) = ctx.workspace.count_customers(condition).await?;
+    let binding = Binding::load(ctx).await?;
+    let (rule, now) = (binding.inlined(rule)?, ctx.now());
+    if ctx.hub.store.columns.is_on() {
+        let counted = ctx.workspace.count_by_columns(&rule, &binding.schema, now).await;
+        match counted {
+            Some(_) => metrics::counter!("tidings_column_cache_hits_total").increment(1),
+            None => metrics::counter!("tidings_column_cache_misses_total").increment(1),
+        }
+        if let Some((count, of)) = counted {
+            return Ok(Count { count, of });
+        }
+    }
+    let mut params = Vec::new();
+    let text = audience::condition(&rule, ctx.workspace.dialect(), "{s}", now, &mut params);
+    let (count, of) = ctx.workspace.count_customers((text, params)).await?;
     Ok(Count { count, of })
 }
 

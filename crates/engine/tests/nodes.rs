@@ -58,7 +58,7 @@ async fn a_dead_node_stands_in_nobodys_way() {
         let dead = node(&home).await;
         // Its clock was ahead of all others.
         let ahead = Timestamp::now().plus_secs(3_600);
-        dead.store.system.node_seen(dead.node, ahead, false).await.unwrap();
+        dead.store.system.node_seen(dead.node, ahead, false, "0").await.unwrap();
         let hub = node(&home).await;
         nodes::join(&hub, false).await.expect("the other one is dead");
         if engine == Engine::Postgres {

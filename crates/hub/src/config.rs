@@ -1,13 +1,14 @@
 //! Configuration: a TOML file, then the environment, then flags; each setting with its default.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use tidings_listeners::proxies::{Header, Proxies};
 use tidings_store::Home;
 
 /// The commented sample that `tidings serve --print-config` prints.
@@ -50,7 +51,15 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
-    /// A file with the 32 bytes that sign links and seal secrets
+    /// Addresses and networks whose word for who asks is taken, such as 10.0.0.0/8
+    #[arg(long, global = true, value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted_proxies: Option<Vec<String>>,
+    /// The header in which trusted proxies say who asks
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_header: Option<ProxyHeader>,
+    /// The file of the master key, which secrets are sealed with
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub master_key_file: Option<PathBuf>,
@@ -70,6 +79,18 @@ pub struct Flags {
     #[arg(long, global = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_connections: Option<usize>,
+    /// Memory for columns that counts of segments are made by, in MB; 0 for none
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_mb: Option<u64>,
+}
+
+/// A header in which proxies say who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    XForwardedFor,
+    Forwarded,
 }
 
 /// A part of the hub that a node can play.
@@ -87,11 +108,14 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database_url: Option<String>,
     pub database_connections: usize,
+    pub cache_mb: u64,
     pub listen: SocketAddr,
     pub smtp_url: Option<String>,
     pub smtp_open_max: usize,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    pub trusted_proxies: Words,
+    pub proxy_header: ProxyHeader,
     pub master_key_file: Option<PathBuf>,
     pub public_url: Option<String>,
     pub files_shared: bool,
@@ -106,17 +130,38 @@ pub enum Roles {
     Text(String),
 }
 
+/// Words: a list, or text with commas as an environment variable gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Words {
+    List(Vec<String>),
+    Text(String),
+}
+
+impl Words {
+    fn list(&self) -> Vec<&str> {
+        let words: Vec<&str> = match self {
+            Words::List(words) => words.iter().map(String::as_str).collect(),
+            Words::Text(text) => text.split(',').collect(),
+        };
+        words.into_iter().map(str::trim).filter(|word| !word.is_empty()).collect()
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
             data_dir: PathBuf::from("./tidings-data"),
             database_url: None,
             database_connections: 24,
+            cache_mb: 256,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             smtp_url: None,
             smtp_open_max: 64,
             tls_cert: None,
             tls_key: None,
+            trusted_proxies: Words::List(Vec::new()),
+            proxy_header: ProxyHeader::XForwardedFor,
             master_key_file: None,
             public_url: None,
             files_shared: false,
@@ -156,6 +201,9 @@ impl Config {
         if self.smtp_open_max == 0 || self.smtp_open_max > 1_000 {
             bail!("smtp_open_max is 1 to 1000");
         }
+        if self.cache_mb > 1_000_000 {
+            bail!("cache_mb is at most 1000000");
+        }
         if let Some(url) = &self.database_url
             && !url.starts_with("postgres://")
             && !url.starts_with("postgresql://")
@@ -169,6 +217,7 @@ impl Config {
             bail!("public_url starts with http:// or https://");
         }
         self.has_role(Role::Http)?;
+        self.proxies()?;
         Ok(self)
     }
 
@@ -188,6 +237,20 @@ impl Config {
                 Ok(found)
             }
         }
+    }
+
+    /// The proxies that are trusted.
+    pub fn proxies(&self) -> Result<Proxies> {
+        let mut networks = Vec::new();
+        for word in self.trusted_proxies.list() {
+            let network = word.parse().map_err(|why| anyhow::anyhow!("trusted_proxies: {why}"))?;
+            networks.push(network);
+        }
+        let header = match self.proxy_header {
+            ProxyHeader::XForwardedFor => Header::XForwardedFor,
+            ProxyHeader::Forwarded => Header::Forwarded,
+        };
+        Ok(Proxies { networks, header })
     }
 
     /// Where the store lives.
@@ -215,53 +278,6 @@ impl Config {
         std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
         folder.recursive(true).create(&self.data_dir).context("make the data folder")
     }
-
-    /// The key that signs links: from its file, or made in the data folder on the first start.
-    pub fn master_key(&self) -> Result<[u8; 32]> {
-        match &self.master_key_file {
-            Some(file) => read_key(file),
-            None => {
-                let file = self.data_dir.join("master.key");
-                if !file.exists() {
-                    self.make_data_dir()?;
-                    write_key(&file)?;
-                }
-                read_key(&file)
-            }
-        }
-    }
-}
-
-fn read_key(file: &Path) -> Result<[u8; 32]> {
-    let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    match <[u8; 32]>::try_from(bytes.as_slice()) {
-        Ok(key) => Ok(key),
-        Err(_) => bail!("{} does not hold exactly 32 bytes", file.display()),
-    }
-}
-
-/// Writes a new key that only this user can read; one that appears meanwhile stays.
-fn write_key(file: &Path) -> Result<()> {
-    use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let key: [u8; 32] = rand::random();
-    let aside = file.with_extension(format!("new{}", std::process::id()));
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&aside)
-        .context("make the master key")?;
-    out.write_all(&key).and_then(|()| out.sync_all()).context("write the master key")?;
-    // A link, not a rename, so that two first starts agree on one key.
-    let linked = std::fs::hard_link(&aside, file);
-    std::fs::remove_file(&aside).context("tidy up the master key")?;
-    match linked {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(error).context("keep the master key")
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -282,7 +298,10 @@ mod tests {
         assert_eq!(sample.data_dir, default.data_dir);
         assert_eq!(sample.smtp_open_max, default.smtp_open_max);
         assert_eq!(sample.files_shared, default.files_shared);
+        assert_eq!(sample.cache_mb, default.cache_mb);
         assert_eq!(sample.roles, default.roles);
+        assert_eq!(sample.trusted_proxies, default.trusted_proxies);
+        assert_eq!(sample.proxy_header, default.proxy_header);
         let names = serde_json::to_value(&default).expect("settings are plain values");
         for name in names.as_object().expect("settings have names").keys() {
             assert!(SAMPLE.contains(&format!("{name} =")), "{name} is not in the sample");
@@ -317,10 +336,19 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = Config { data_dir: folder.path().join("new"), ..Config::default() };
-        let key = config.master_key().expect("a key");
-        assert_eq!(config.master_key().expect("the same key"), key);
+    fn proxies_are_a_list_or_text_and_are_checked() {
+        for words in [
+            Words::List(vec!["10.0.0.0/8".to_owned(), "::1".to_owned()]),
+            Words::Text(" 10.0.0.0/8, ::1,".to_owned()),
+        ] {
+            let config = Config { trusted_proxies: words, ..Config::default() };
+            let proxies = config.checked().expect("valid").proxies().expect("valid");
+            assert!(proxies.trusts("::1".parse().expect("an address")));
+            assert_eq!(proxies.networks.len(), 2);
+        }
+        let wrong = Words::Text("proxy.example".to_owned());
+        let refused = Config { trusted_proxies: wrong, ..Config::default() }.checked();
+        let text = refused.expect_err("a name is no address").to_string();
+        assert!(text.contains("trusted_proxies: proxy.example is no address"), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 mod commands;
 mod config;
 mod demo;
+mod doctor;
+mod key_file;
 mod logs;
 mod observe;
 mod protocols;

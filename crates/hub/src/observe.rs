@@ -61,6 +61,7 @@ async fn ready(State(observed): State<Observed>) -> Response {
 }
 
 async fn show_metrics(State(observed): State<Observed>) -> Response {
+    metrics::gauge!("tidings_column_cache_bytes").set(observed.hub.store.columns.bytes() as f64);
     observed.prometheus.run_upkeep();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     ([(axum::http::header::CONTENT_TYPE, content_type)], observed.prometheus.render())

@@ -1,18 +1,23 @@
 //! Running the hub: store, jobs and listeners up, and down again in order.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
 use tidings_domain::Clock;
 use tidings_engine::{Hub, Settings, jobs, nodes};
+use tidings_listeners::http::Front;
+use tidings_listeners::tls::{self, Pair, Tls};
 use tidings_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::config::{Config, Role};
+use crate::key_file::KeyFile;
 use crate::observe::{self, Observed};
 use crate::protocols;
 
@@ -27,6 +32,8 @@ pub struct Running {
     http: Option<JoinHandle<()>>,
     jobs: Option<JoinHandle<()>>,
     alive: JoinHandle<()>,
+    /// Watches the key file.
+    keys: JoinHandle<()>,
     /// Held as long as this process writes the data folder.
     _folder: Option<File>,
 }
@@ -39,15 +46,16 @@ pub async fn open(config: &Config) -> Result<Arc<Hub>> {
 async fn open_as(config: &Config, demo: bool) -> Result<Arc<Hub>> {
     config.make_data_dir()?;
     let store = Store::open(&config.home()).await.context("open the store")?;
+    let unlocked = KeyFile::of(config).unlock(&store).await?;
     let settings = Settings {
         data_dir: config.data_dir.clone(),
         public_url: config.public_url(),
         smtp_url: config.smtp_url.clone(),
         smtp_open_max: config.smtp_open_max,
-        master_key: config.master_key()?,
+        master_key: unlocked.root,
         demo,
     };
-    Ok(Hub::new(Arc::new(store), settings, Clock::System))
+    Ok(Hub::unlocked(Arc::new(store), settings, Clock::System, unlocked.sealer))
 }
 
 /// Starts the hub.
@@ -58,6 +66,8 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         Some(_) => None,
     };
     let hub = open_as(config, demo).await?;
+    // A command that runs once would not see its columns again.
+    hub.store.columns.set_limit(config.cache_mb << 20);
     if let Some(url) = &hub.settings.smtp_url {
         hub.mail_pool().with_context(|| format!("smtp_url {}", without_password(url)))?;
     }
@@ -78,7 +88,10 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
         config.has_role(Role::Jobs)?.then(|| tokio::spawn(jobs::run(hub.clone(), stopped.clone())));
     // It goes on while work in hand is finished, and so has no part in the order to stop.
     let alive = tokio::spawn(nodes::say_alive(hub.clone(), config.files_shared));
-    Ok(Running { hub, stop, observed, http, jobs, alive, _folder: folder })
+    // Whether or not there is a certificate to read again, the signal ends nothing.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+    let keys = tokio::spawn(KeyFile::of(config).watch(hub.clone()));
+    Ok(Running { hub, stop, observed, http, jobs, alive, keys, _folder: folder })
 }
 
 async fn listen(
@@ -91,20 +104,76 @@ async fn listen(
         .await
         .with_context(|| format!("listen on {}; choose another with --listen", config.listen))?;
     let tls = match (&config.tls_cert, &config.tls_key) {
-        (Some(certificate), Some(key)) => Some(tidings_listeners::http::tls(certificate, key)?),
+        (Some(certificate), Some(key)) => Some(serve_tls(certificate, key)?),
         _ => None,
     };
-    if tls.is_none() && !config.listen.ip().is_loopback() {
+    let proxies = config.proxies()?;
+    if tls.is_none() && !config.listen.ip().is_loopback() && proxies.networks.is_empty() {
         tracing::warn!(
             listen = %config.listen,
-            "plain HTTP beyond this machine: give --tls-cert and --tls-key, or put a proxy in front"
+            "plain HTTP beyond this machine: give --tls-cert and --tls-key, or put a proxy in front \
+             and name it by --trusted-proxies"
         );
     }
     let router = protocols::router(hub)
         .layer(axum::middleware::from_fn(observe::count))
         .merge(observed.routes());
     tracing::info!(listen = %config.listen, "ready");
-    Ok(tidings_listeners::http::serve(listener, router, tls, stop))
+    Ok(tidings_listeners::http::serve(listener, router, Front::new(tls, proxies), stop))
+}
+
+/// Reads the certificate, and goes on to take up a renewed one.
+fn serve_tls(certificate: &Path, key: &Path) -> Result<Arc<Tls>> {
+    let tls = Tls::open(certificate, key, Timestamp::now()).context("serve TLS")?;
+    let tls = Arc::new(tls);
+    note_end(&tls.pair());
+    tokio::spawn(renew(tls.clone()));
+    Ok(tls)
+}
+
+/// Looks at the certificate's files now and then, and at SIGHUP.
+async fn renew(tls: Arc<Tls>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut order = signal(SignalKind::hangup()).ok();
+    let mut warned_at = Timestamp::now();
+    loop {
+        let ordered = async {
+            match &mut order {
+                Some(order) => order.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(tls::LOOK_EVERY) => {}
+            _ = ordered => {}
+        }
+        let now = Timestamp::now();
+        match tls.reload(now) {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!(ends_at = %tls.pair().ends_at, "a renewed certificate is served");
+                note_end(&tls.pair());
+            }
+            // The files of a renewal that is going on may not be there, or not fit yet.
+            Err(error) => tracing::warn!(
+                error = format!("{:#}", anyhow::Error::from(error)),
+                "the changed certificate is not served; the one before it stays"
+            ),
+        }
+        if now.duration_since(warned_at).as_hours() >= 24 {
+            warned_at = now;
+            note_end(&tls.pair());
+        }
+    }
+}
+
+/// Puts the certificate's end among the metrics, and warns where it is near.
+fn note_end(pair: &Pair) {
+    metrics::gauge!("tidings_tls_certificate_ends_seconds").set(pair.ends_at.as_second() as f64);
+    let days = pair.days_left(Timestamp::now());
+    if days < tls::WARN_DAYS {
+        tracing::warn!(ends_at = %pair.ends_at, days, "the certificate ends soon; renew it");
+    }
 }
 
 impl Running {
@@ -141,6 +210,7 @@ impl Running {
             tracing::warn!("work in hand did not finish in time");
         }
         self.alive.abort();
+        self.keys.abort();
         release(&self.hub).await;
         tracing::info!("stopped");
     }

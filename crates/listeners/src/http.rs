@@ -1,9 +1,8 @@
 //! HTTP in: one port, plain or TLS, with limits on how long a client may dawdle.
 
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,13 +14,15 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutBody;
 
 use crate::patience::Patience;
+
+use crate::proxies::Proxies;
+use crate::tls::Tls;
 
 /// How long a client may take over the head of a request, and over a TLS handshake.
 const HEAD_TIME: Duration = Duration::from_secs(15);
@@ -32,27 +33,47 @@ const CONNECTIONS: usize = 4_096;
 /// How long requests in hand may take to finish after the order to stop.
 pub const DRAIN: Duration = Duration::from_secs(25);
 
-/// The certificate and key that TLS is served with.
-pub fn tls(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let wrong = |what: &str, error: String| {
-        io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {error}"))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong("read the certificate", error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| wrong("read the key", error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong("set up TLS", error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| wrong("set up TLS", error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// What stands between the network and the routes.
+#[derive(Clone, Default)]
+pub struct Front {
+    /// Plain HTTP without it.
+    pub tls: Option<Arc<Tls>>,
+    pub proxies: Arc<Proxies>,
+    /// Whether a proxy that is not trusted has been told of; once is enough.
+    told: Arc<AtomicBool>,
+}
+
+impl Front {
+    pub fn new(tls: Option<Arc<Tls>>, proxies: Proxies) -> Front {
+        Front { tls, proxies: Arc::new(proxies), told: Arc::default() }
+    }
+
+    /// Puts who asks, and by which `http::uri::Scheme` where it is known, where the handlers find it.
+    fn introduce<B>(&self, peer: SocketAddr, request: &mut Request<B>) {
+        let client = self.proxies.client(peer.ip(), self.tls.is_some(), request.headers());
+        if self.proxies.is_unknown_proxy(peer.ip(), request.headers())
+            && is_near(peer.ip())
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                proxy = %peer.ip(),
+                "a proxy that is not in trusted_proxies passes requests on; all of them count as its own"
+            );
+        }
+        // The port is that of the connection, which is the proxy's where one stands in between.
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client.ip, peer.port())));
+        if let Some(scheme) = client.scheme {
+            request.extensions_mut().insert(scheme);
+        }
+    }
+}
+
+/// Whether an address is of this machine or of a private network, as those of proxies are.
+fn is_near(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
 }
 
 /// Serves a router until told to stop; then takes no new connections, lets the requests in hand
@@ -60,7 +81,7 @@ pub fn tls(certificate: &Path, key: &Path) -> io::Result<TlsAcceptor> {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    front: Front,
     mut stop: watch::Receiver<bool>,
 ) {
     let router = guarded(router);
@@ -80,9 +101,9 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, tls, stop) = (router.clone(), tls.clone(), stop.clone());
+        let (router, front, stop) = (router.clone(), front.clone(), stop.clone());
         tokio::spawn(async move {
-            connection(stream, peer, router, tls, stop).await;
+            connection(stream, peer, router, front, stop).await;
             drop(place);
         });
     }
@@ -113,28 +134,33 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-    tls: Option<TlsAcceptor>,
+    front: Front,
     stop: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "set a socket to low delay");
     }
-    match tls {
-        None => speak(TokioIo::new(stream), peer, router, stop).await,
+    match front.tls.as_ref().map(|tls| tls.acceptor()) {
+        None => speak(TokioIo::new(stream), peer, router, front, stop).await,
         Some(tls) => match tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
-            Ok(Ok(stream)) => speak(TokioIo::new(stream), peer, router, stop).await,
+            Ok(Ok(stream)) => speak(TokioIo::new(stream), peer, router, front, stop).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn speak<I>(stream: I, peer: SocketAddr, router: Router, mut stop: watch::Receiver<bool>)
-where
+async fn speak<I>(
+    stream: I,
+    peer: SocketAddr,
+    router: Router,
+    front: Front,
+    mut stop: watch::Receiver<bool>,
+) where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let service = tower::service_fn(move |mut request: Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        front.introduce(peer, &mut request);
         let mut router = router.clone();
         async move {
             let ready = ServiceExt::<Request<Body>>::ready(&mut router).await?;

@@ -2,4 +2,7 @@
 
 pub mod http;
 mod patience;
+pub mod proxies;
 pub mod smtp;
+pub mod tls;
+mod validity;

@@ -274,6 +274,7 @@ pub async fn insert_many(
         }
     };
     tx.written += rows.len() as u64;
+    tx.touched.rows(table, columns, rows, false);
     let text = spell(&text, tx.dialect(), tx.schema());
     match &tx.connection {
         Connection::Sqlite(connection) if returning.is_empty() => {
@@ -357,6 +358,7 @@ pub async fn update_many(
     if rows.is_empty() {
         return Ok(Vec::new());
     }
+    tx.touched.rows(table, keys, rows, false);
     let table = quoted(table);
     let condition =
         if condition.is_empty() { String::new() } else { format!(" and ({condition})") };
@@ -427,6 +429,7 @@ pub async fn delete_many(
     if rows.is_empty() {
         return Ok(0);
     }
+    tx.touched.rows(table, keys, rows, true);
     let table = quoted(table);
     match &tx.connection {
         Connection::Sqlite(connection) => {

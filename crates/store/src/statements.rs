@@ -31,10 +31,12 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::relays::SQL);
     all.extend(crate::retention::SQL);
     all.extend(crate::schema::SQL);
+    all.extend(crate::sealed::SQL);
     all.extend(crate::search::SQLS.concat());
     all.extend(crate::segments::SQL);
     all.extend(crate::sending_rules::SQL);
     all.extend(crate::senders::SQL);
+    all.extend(crate::storage::SQL);
     all.extend(crate::suppressions::SQL);
     all.extend(crate::templates::SQL);
     all.extend(crate::topics::SQL);
@@ -46,6 +48,7 @@ pub fn workspace() -> Vec<&'static Sql> {
 pub fn system() -> Vec<&'static Sql> {
     let mut all = crate::system::SQL.to_vec();
     all.extend(crate::people::SQL);
+    all.extend(crate::sealed::SYSTEM_SQL);
     all
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 use deadpool_postgres::Pool;
 use tidings_domain::{Timestamp, WorkspaceId};
 
+use crate::columns::ColumnCache;
 use crate::engines::postgres::PostgresDb;
 use crate::engines::sqlite::SqliteDb;
 use crate::engines::{Db, Layout};
@@ -54,6 +55,8 @@ pub(crate) fn database_place(workspace: Option<i32>) -> (String, String) {
 pub struct Store {
     engine: Engine,
     pub system: System,
+    /// Columns of customers in memory, for counts.
+    pub columns: Arc<ColumnCache>,
     open: tokio::sync::Mutex<HashMap<WorkspaceId, (Instant, Arc<Workspace>)>>,
 }
 
@@ -73,7 +76,8 @@ impl Store {
         };
         crate::archive::refuse_unfinished(&system).await?;
         let system = System::open(system).await?;
-        Ok(Store { engine, system, open: tokio::sync::Mutex::new(HashMap::new()) })
+        let (columns, open) = (Arc::default(), tokio::sync::Mutex::new(HashMap::new()));
+        Ok(Store { engine, system, columns, open })
     }
 
     /// Whether this process alone writes the data.
@@ -117,7 +121,8 @@ impl Store {
             let rows = self.system.workspaces().await?;
             let row = rows.into_iter().find(|row| row.id == id);
             let row = row.ok_or_else(|| Error::NotFound(format!("workspace {id}")))?;
-            let workspace = Arc::new(Workspace::open(row.clone(), self.database(&row)?).await?);
+            let (database, columns) = (self.database(&row)?, self.columns.clone());
+            let workspace = Arc::new(Workspace::open(row.clone(), database, columns).await?);
             if open.len() >= MAX_OPEN {
                 let idle = open
                     .iter()

@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use tidings_domain::{NodeId, Timestamp, TokenId, UserId, WorkspaceId};
 
 use crate::engines::{Db, Priority, Tx};
-use crate::sql::{Row, Sql};
+use crate::sql::{Dialect, Row, Sql};
 use crate::{Error, Result};
 
 /// A workspace's entry.
@@ -76,6 +76,8 @@ pub struct Node {
     pub seen_at: Timestamp,
     /// Whether other nodes can read the files that it keeps.
     pub files_shared: bool,
+    /// The master key that it seals with.
+    pub key_id: Option<String>,
 }
 
 static ADD_WORKSPACE: Sql = Sql::reference(
@@ -153,11 +155,20 @@ static DROP_OLD_SESSIONS: Sql =
     Sql::reference("drop_old_sessions", "delete from {s}sessions where expires_at <= ?1");
 static NODE_SEEN: Sql = Sql::reference(
     "node_seen",
-    "insert into {s}nodes (id, started_at, seen_at, files_shared) values (?1, ?2, ?2, ?3)
-     on conflict (id) do update set seen_at = excluded.seen_at",
+    "insert into {s}nodes (id, started_at, seen_at, files_shared, key_id)
+     values (?1, ?2, ?2, ?3, ?4)
+     on conflict (id) do update set seen_at = excluded.seen_at, key_id = excluded.key_id",
 );
-static NODES: Sql =
-    Sql::reference("nodes", "select id, seen_at, files_shared from {s}nodes order by started_at");
+static NODES: Sql = Sql::reference(
+    "nodes",
+    "select id, seen_at, files_shared, key_id from {s}nodes order by started_at",
+);
+/// Everybody who may write counts themselves first.
+static OPENED: Sql = Sql::reference(
+    "opened",
+    "insert into {s}settings as t (key, value) values ('opened', '1')
+     on conflict (key) do update set value = cast(cast(t.value as bigint) + 1 as text)",
+);
 static NODE_GONE: Sql = Sql::reference("node_gone", "delete from {s}nodes where id = ?1");
 static SETTING: Sql = Sql::reference("setting", "select value from {s}settings where key = ?1");
 pub(crate) static PUT_SETTING: Sql = Sql::reference(
@@ -188,6 +199,7 @@ pub(crate) static SQL: &[&Sql] = &[
     &NODE_SEEN,
     &NODES,
     &NODE_GONE,
+    &OPENED,
     &SETTING,
     &PUT_SETTING,
 ];
@@ -233,7 +245,14 @@ fn token(row: &Row) -> Result<TokenRow> {
 impl System {
     pub(crate) async fn open(db: Db) -> Result<System> {
         db.write(Priority::Interactive, |tx| {
-            Box::pin(async move { crate::migrate::migrate(tx, crate::migrate::SYSTEM).await })
+            Box::pin(async move {
+                crate::migrate::migrate(tx, crate::migrate::SYSTEM).await?;
+                // SQLite tells by itself whether another program has written a file.
+                if tx.dialect() == Dialect::Postgres {
+                    tx.execute(&OPENED, &[]).await?;
+                }
+                Ok(())
+            })
         })
         .await?;
         Ok(System { db })
@@ -388,9 +407,16 @@ impl System {
         self.change(&DROP_SESSION, vec![hash.into()]).await.map(|_| ())
     }
 
-    /// Says that a node is alive, and at first also whether it shares its files.
-    pub async fn node_seen(&self, node: NodeId, at: Timestamp, files_shared: bool) -> Result<()> {
-        let params = vec![node.into(), at.into(), files_shared.into()];
+    /// Says that a node is alive and which master key it seals with, and at first also whether it
+    /// shares its files.
+    pub async fn node_seen(
+        &self,
+        node: NodeId,
+        at: Timestamp,
+        files_shared: bool,
+        key_id: &str,
+    ) -> Result<()> {
+        let params = vec![node.into(), at.into(), files_shared.into(), key_id.into()];
         self.change(&NODE_SEEN, params).await.map(|_| ())
     }
 
@@ -407,6 +433,7 @@ impl System {
                     id: NodeId(row.uuid(0)?),
                     seen_at: row.time(1)?,
                     files_shared: row.bool(2)?,
+                    key_id: row.opt_text(3)?,
                 })
             })
             .collect()

@@ -11,6 +11,7 @@ use tidings_domain::change::{Change, Outcome};
 use tidings_domain::schema::Schema;
 
 use crate::changes::{self, Applying};
+use crate::columns::{ColumnCache, Columns};
 use crate::engines::{Db, Priority, Tx};
 use crate::sql::Dialect;
 use crate::system::WorkspaceRow;
@@ -26,12 +27,18 @@ pub struct Workspace {
     pub(crate) db: Db,
     schema: Mutex<Option<(Instant, Arc<Schema>)>>,
     system_ids: Mutex<VecDeque<i64>>,
+    pub(crate) columns: Columns,
 }
 
 impl Workspace {
-    pub(crate) async fn open(row: WorkspaceRow, db: Db) -> Result<Workspace> {
+    pub(crate) async fn open(
+        row: WorkspaceRow,
+        db: Db,
+        cache: Arc<ColumnCache>,
+    ) -> Result<Workspace> {
         let workspace = Workspace {
             row,
+            columns: Columns::new(cache, &db),
             db,
             schema: Mutex::new(None),
             system_ids: Mutex::new(VecDeque::new()),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
+use axum::http::uri::Scheme;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use tidings_engine::accounts::{self, Caller, Need, Role, Scope, SignedIn};
 use tidings_engine::{Ctx, Error, Hub};
@@ -163,6 +164,16 @@ pub fn is_https(api: &Api) -> bool {
     api.hub.settings.public_url.starts_with("https://")
 }
 
+/// Refuses a password that came without encryption although the hub is reached by HTTPS, as a
+/// trusted proxy says. The browser would not keep the cookie either.
+pub fn check_encrypted(scheme: Option<&Scheme>, url: &str) -> Result<()> {
+    if url.starts_with("https://") && scheme == Some(&Scheme::HTTP) {
+        let detail = format!("this call came without encryption; use {url}");
+        return Err(Error::Forbidden(detail).into());
+    }
+    Ok(())
+}
+
 /// The secret that the browser keeps.
 pub fn session_secret<'h>(headers: &'h HeaderMap, api: &Api) -> Option<&'h str> {
     let name = cookie_name(api);
@@ -214,16 +225,20 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// The address a call comes from, as the listener says.
-pub struct Peer(pub Option<IpAddr>);
+pub struct Peer {
+    address: Option<IpAddr>,
+    /// By which scheme, where that is known.
+    pub scheme: Option<Scheme>,
+}
 
 impl Peer {
     /// The address as text, for back-off.
     pub fn text(&self) -> String {
-        self.0.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+        self.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
     }
 
     pub fn is_loopback(&self) -> bool {
-        self.0.is_some_and(|address| address.to_canonical().is_loopback())
+        self.address.is_some_and(|address| address.to_canonical().is_loopback())
     }
 }
 
@@ -232,6 +247,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         let info = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(Peer(info.map(|ConnectInfo(address)| address.ip())))
+        let address = info.map(|ConnectInfo(address)| address.ip());
+        Ok(Peer { address, scheme: parts.extensions.get::<Scheme>().cloned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_the_clear_is_refused_where_a_proxy_says_that_it_is() {
+        let (https, http) = (Some(&Scheme::HTTPS), Some(&Scheme::HTTP));
+        for (scheme, url, taken) in [
+            (https, "https://hub.example", true),
+            (http, "https://hub.example", false),
+            (None, "https://hub.example", true),
+            (http, "http://hub.example", true),
+        ] {
+            assert_eq!(check_encrypted(scheme, url).is_ok(), taken, "{scheme:?} {url}");
+        }
     }
 }

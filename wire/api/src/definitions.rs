@@ -132,7 +132,7 @@ fn folder(files: Vec<DefinitionFile>) -> Result<Folder> {
     let mut folder = Folder::new();
     for (at, file) in files.into_iter().enumerate() {
         let wrong = |field: &str, text: &str| {
-            Refused::field(&format!("files[{at}].{field}"), "invalid", text)
+            Refused::field(format!("files[{at}].{field}"), "invalid", text)
         };
         definitions::checked_path(&file.path).map_err(|text| wrong("path", text))?;
         let bytes = match (file.text, file.base64) {

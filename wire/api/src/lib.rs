@@ -39,6 +39,7 @@ mod segments;
 mod senders;
 mod sending_rules;
 mod session;
+mod storage;
 mod suppressions;
 mod tables;
 mod templates;
@@ -185,6 +186,8 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(mailbox::show))
         .routes(routes!(retention::show, retention::change))
         .routes(routes!(retention::preview))
+        .routes(routes!(storage::show))
+        .routes(routes!(storage::measure))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::change, users::remove))
         .routes(routes!(roles::list))
@@ -194,6 +197,11 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(audit::check))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
+}
+
+/// The room of a workspace as `GET /v1/storage` answers it, for the command.
+pub fn storage_shown(found: tidings_engine::storage::Storage) -> impl serde::Serialize {
+    storage::shown(found)
 }
 
 /// The API's routes over a hub.

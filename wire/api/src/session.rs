@@ -10,7 +10,8 @@ use tidings_engine::{Ctx, Error};
 use utoipa::ToSchema;
 
 use crate::call::{
-    Api, Peer, check_origin, check_same_site, cookie_name, is_https, session_secret,
+    Api, Peer, check_encrypted, check_origin, check_same_site, cookie_name, is_https,
+    session_secret,
 };
 use crate::errors::Result;
 use crate::input::Input;
@@ -151,6 +152,7 @@ pub async fn sign_in(
     headers: HeaderMap,
     Input(body): Input<Credentials>,
 ) -> Result<Response> {
+    check_encrypted(peer.scheme.as_ref(), &api.hub.settings.public_url)?;
     check_origin(&headers, &api)?;
     let Credentials { mail, password, code } = body;
     let signed_in =

@@ -15,7 +15,7 @@ use super::{SignedIn, checked_mail, random, sha256};
 use crate::{Error, Fault, Hub, Result, audit};
 
 /// What the secrets are sealed for.
-const PURPOSE: &str = "totp";
+pub(crate) const PURPOSE: &str = "totp";
 const STEP_SECS: i64 = 30;
 /// Steps before and after now whose codes are taken.
 const DRIFT: i64 = 1;

@@ -221,11 +221,11 @@ fn forms_and_campaigns(all: &Definitions, schema: &Schema, found: &mut Vec<Found
             let path = format!("plan.{}", fault.path);
             found.push(Found::new(Kind::Campaign, campaign.id, &path, fault.message));
         }
-        if let Some(topic) = &campaign.value.draft.topic {
-            if !offered.contains(topic) {
-                let text = format!("no e-mail topic that is offered is named {topic}");
-                found.push(Found::new(Kind::Campaign, campaign.id, "topic", text));
-            }
+        if let Some(topic) = &campaign.value.draft.topic
+            && !offered.contains(topic)
+        {
+            let text = format!("no e-mail topic that is offered is named {topic}");
+            found.push(Found::new(Kind::Campaign, campaign.id, "topic", text));
         }
     }
 }

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn faults_and_fields_have_lines() {
-        let text = "name = \"x\"\n\n[rule]\nall = [\n  { attribute = \"a\",\n op = \"eq\" },\n]\n";
+        let text = "name = \"x\"\n\n[rule]\nall = [\n  { attribute = \"a\", op = \"eq\" },\n]\n";
         let lines = read(text).expect("fine").1;
         assert_eq!(lines.get("name"), Some(&1));
         assert_eq!(lines.get("rule"), Some(&3));

@@ -175,7 +175,7 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     }
     let trial = Trial { state: TrialState::Running, rows: Rows::default(), bytes_done: 0, ..trial };
     let mut trying = Trying { ctx, job, id, run, trial, made: HashSet::default() };
-    match trying.to_the_end(import, stop).await {
+    match trying.until_the_end(import, stop).await {
         Ok(true) => Ok(Next::Done),
         Ok(false) => Ok(Next::Again(ctx.now())),
         // A database that is away for a moment is waited for by the job itself.
@@ -199,7 +199,11 @@ struct Trying<'a> {
 
 impl Trying<'_> {
     /// True at the end, also where the trial is no longer wanted; false where it was told to stop.
-    async fn to_the_end(&mut self, import: Import, stop: &watch::Receiver<bool>) -> Result<bool> {
+    async fn until_the_end(
+        &mut self,
+        import: Import,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<bool> {
         let ctx = self.ctx;
         let schema = ctx.workspace.fresh_schema().await?;
         let table = import.row.table.as_deref();

@@ -36,6 +36,10 @@ const LOOK_EVERY_SECS: i64 = 2;
 /// How often what is kept for a time only is looked through.
 const CLEAN_EVERY_SECS: i64 = 3_600;
 
+/// How long after the start the storage is measured first, where today has no sample yet: not while
+/// everything else begins.
+const MEASURE_AFTER_SECS: i64 = 300;
+
 /// Runs one job. Each arm is one kind of work.
 async fn run_job(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<Next> {
     match job.kind.as_str() {
@@ -76,6 +80,7 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     let mut places = Places::default();
     let mut look_all_at = Timestamp(0);
     let mut clean_at = Timestamp(0);
+    let mut measure_at = Timestamp::now().plus_secs(MEASURE_AFTER_SECS);
     while !*stop.borrow() {
         while let Some(ended) = running.try_join_next_with_id() {
             // One that panicked has ended too; its lease lapses, and then it is tried again.
@@ -92,6 +97,10 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
         if now >= clean_at {
             clean_at = now.plus_secs(CLEAN_EVERY_SECS);
             tokio::spawn(crate::imports::undo::forget_old(hub.clone()));
+        }
+        if now >= measure_at {
+            measure_at = now.plus_secs(CLEAN_EVERY_SECS);
+            tokio::spawn(crate::storage::sample_all(hub.clone()));
         }
         let mut waiting = due_workspaces(&hub, now);
         for id in &waiting {

@@ -11,6 +11,9 @@ use tidings_testkit::on_both_engines;
 
 use crate::plans::{add, edit, small};
 
+/// What somebody does to the files of a folder.
+type Edit<'a> = &'a dyn Fn(&mut Folder);
+
 /// Applies and gives why it was refused; the workspace must be as it was.
 async fn refused(ctx: &Ctx, files: &Folder, agreed: &Agreed) -> String {
     let before = definitions::export(ctx).await.expect("export");
@@ -43,7 +46,7 @@ async fn data_is_not_lost_unless_told(test: TestHub) {
     let ctx = &test.ctx;
     let files = small(ctx).await;
     one_customer(ctx).await;
-    let cases: [(&str, &dyn Fn(&mut Folder), &str); 5] = [
+    let cases: [(&str, Edit<'_>, &str); 5] = [
         ("an attribute", &|f| drop(f.remove("attributes/points.toml")), "the values of points"),
         ("a table", &|f| drop(f.remove("tables/orders.toml")), "the records of orders"),
         (
@@ -52,7 +55,7 @@ async fn data_is_not_lost_unless_told(test: TestHub) {
                 let path = "tables/orders.toml";
                 let text = String::from_utf8(f[path].clone()).expect("text");
                 let cut = text.rfind("[[fields]]").expect("the last field");
-                f.insert(path.to_owned(), text[..cut].as_bytes().to_vec());
+                f.insert(path.to_owned(), text.as_bytes()[..cut].to_vec());
             },
             "the values of total",
         ),
@@ -110,7 +113,7 @@ async fn faults_have_files_and_lines(test: TestHub) {
     let ctx = &test.ctx;
     let files = small(ctx).await;
     let id = "id = \"0190a3c2-0000-7000-8000-000000000001\"\n";
-    let cases: [(&str, &dyn Fn(&mut Folder), &[&str]); 16] = [
+    let cases: [(&str, Edit<'_>, &[&str]); 16] = [
         (
             "an unknown field",
             &|f| edit(f, "groups/staff.toml", "name", "colour = \"red\"\nname"),
@@ -322,7 +325,7 @@ async fn things_that_never_change_stay(test: TestHub) {
     blocks::create(ctx, "footer", "bye").await.expect("a block");
     let files = small(ctx).await;
     let told = Agreed { data_loss: true, ..Agreed::default() };
-    let cases: [(&dyn Fn(&mut Folder), &str); 7] = [
+    let cases: [(Edit<'_>, &str); 7] = [
         (&|f| edit(f, "blocks/footer.toml", "footer", "end"), "templates call it footer"),
         (&|f| edit(f, "topics/news.toml", "name = \"news\"", "name = \"all\""), "so they stay"),
         (&|f| edit(f, "topics/news.toml", "\"email\"", "\"sms\""), "so they stay"),

@@ -227,7 +227,7 @@ impl World {
         let schema = ctx.workspace.fresh_schema().await.expect("the schema");
         let number = [0.1, 1.0, 1e300, -7.0][self.up_to(3)];
         let mut parts = vec![
-            json!({"attribute": "email", "op": "eq", "value": self.line()}),
+            json!({"attribute": "email", "op": "eq", "value": "o'hara+x@example.com"}),
             json!({"tag": self.name()}),
             json!({"event": self.name(), "within": "30d", "count": {"gte": 1}}),
             json!({"event": "order", "where": [
@@ -267,13 +267,9 @@ impl World {
         }
         for _ in 0..self.up_to(2) {
             let (name, bytes) = (self.line(), self.bytes());
-            images::create(
-                ctx,
-                &name.chars().take(50).collect::<String>().trim().to_owned(),
-                bytes,
-            )
-            .await
-            .expect("a picture");
+            images::create(ctx, name.chars().take(50).collect::<String>().trim(), bytes)
+                .await
+                .expect("a picture");
         }
         let mut made = Vec::new();
         for _ in 0..self.up_to(3) {

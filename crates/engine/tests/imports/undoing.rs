@@ -10,7 +10,7 @@ use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_engine::imports::undo::{self, UndoState};
 use tidings_engine::imports::{self, Import, Upload};
-use tidings_engine::{changes, consents, segments};
+use tidings_engine::{changes, consents, customers, segments};
 use tidings_testkit::hub::{START, TestHub};
 use tidings_testkit::on_both_engines;
 use tokio::sync::watch;
@@ -31,6 +31,7 @@ on_both_engines!(
     what_somebody_did_since_keeps_a_made_customer,
     the_history_of_consents_tells_of_an_undo,
     a_late_holder_of_an_undo_is_turned_away,
+    the_search_follows_an_undo,
 );
 
 async fn undone(test: &TestHub, import: &Import) -> Import {
@@ -411,4 +412,25 @@ async fn a_late_holder_of_an_undo_is_turned_away(test: TestHub) {
     let slice = test.ctx.workspace.undo_slice(&late, id, number, START, report).await;
     assert!(matches!(slice, Err(tidings_store::Error::Fenced)), "{slice:?}");
     assert_eq!(counts(&imports::get(&test.ctx, id).await.unwrap()), (0, 1, 0));
+}
+
+async fn the_search_follows_an_undo(test: TestHub) {
+    async fn found(test: &TestHub, text: &str) -> Vec<Option<String>> {
+        let page = customers::search(&test.ctx, text, None, 10).await.expect("a page");
+        page.items.into_iter().map(|one| one.customer.email).collect()
+    }
+    let ann = [Some("ann@example.com".to_owned())];
+    test.ctx.workspace.add_attribute("first_name", Kind::Text, START).await.unwrap();
+    imported(&test, "email,first_name\nann@example.com,Anneke\n").await;
+    test.clock.advance_ms(1_000);
+    let file = "email,first_name\nann@example.com,Berta\ncy@example.com,Cyrille\n";
+    let import = imported(&test, file).await;
+    test.run_due_jobs().await;
+    assert_eq!(found(&test, "erta").await, ann);
+    test.clock.advance_ms(1_000);
+    undone(&test, &import).await;
+    for gone in ["erta", "yrill", "cy@"] {
+        assert_eq!(found(&test, gone).await, [], "{gone}");
+    }
+    assert_eq!(found(&test, "nneke").await, ann);
 }

@@ -59,7 +59,6 @@ pub struct Apply {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     workspace: tidings_domain::WorkspaceId,
-    #[serde(flatten)]
     fingerprints: Fingerprints,
 }
 

@@ -2,18 +2,22 @@
 
 mod audit;
 mod backup;
+mod checksum;
 mod csv;
 mod customer;
 mod definitions;
 mod demo;
 mod dkim;
+mod doctor;
 mod import;
+mod key;
 mod migrate;
 mod openapi;
 mod render;
 mod restore;
 mod segment;
 mod serve;
+pub mod storage;
 mod token;
 mod user;
 mod workspace;
@@ -51,6 +55,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Make the keys that sign mail, and show their DNS records
     Dkim(dkim::Arguments),
+    /// Show the master key's id, or change it for a new one
+    Key(key::Arguments),
     /// Import a file of customers or records
     Import(import::Arguments),
     /// Export or erase everything on one person
@@ -71,6 +77,12 @@ enum Command {
     Openapi,
     /// Bring the store up to this version
     Migrate,
+    /// Check settings, disk, databases, clock, key, relays and certificates; exit with 0, 1 or 2
+    Doctor(doctor::Arguments),
+    /// Show how much room each table takes, and how fast it grows
+    Storage(storage::Arguments),
+    /// Print a checksum of every table that is the same on both engines
+    Checksum(checksum::Arguments),
     /// Write everything into one archive, also while the hub runs
     Backup(backup::Arguments),
     /// Fill an empty hub from an archive, on either engine; sending is then paused
@@ -88,6 +100,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::User(arguments) => user::run(config()?, arguments).await,
         Command::Audit(arguments) => audit::run(config()?, arguments).await,
         Command::Dkim(arguments) => dkim::run(config()?, arguments).await,
+        Command::Key(arguments) => key::run(config()?, arguments).await,
         Command::Import(arguments) => import::run(config()?, arguments).await,
         Command::Customer(arguments) => customer::run(config()?, arguments).await,
         Command::Segment(arguments) => segment::run(config()?, arguments).await,
@@ -98,6 +111,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Render(arguments) => render::run(arguments),
         Command::Openapi => openapi::run(),
         Command::Migrate => migrate::run(config()?).await,
+        Command::Doctor(arguments) => doctor::run(config(), arguments).await,
+        Command::Storage(arguments) => storage::run(config()?, arguments).await,
+        Command::Checksum(arguments) => checksum::run(config()?, arguments).await,
         Command::Backup(arguments) => backup::run(config()?, arguments).await,
         Command::Restore(arguments) => restore::run(config()?, arguments).await,
     }

@@ -52,7 +52,7 @@ pub async fn checksums(
 }
 
 /// Runs work that waits for files and computes much, beside the threads that serve requests.
-pub(super) async fn on_own_thread<T: Send + 'static>(
+pub(crate) async fn on_own_thread<T: Send + 'static>(
     work: impl AsyncFnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let runtime = tokio::runtime::Handle::current();

@@ -136,6 +136,8 @@ async fn admit(system: &mut Tx, waiting: Vec<Waiting>, named: &Named) -> Result<
     let mut known: HashMap<Vec<u8>, Param> = HashMap::new();
     let (people, rest): (Vec<Waiting>, Vec<Waiting>) =
         waiting.into_iter().partition(|one| one.table == "users");
+    // The hub has a root of its own.
+    let rest: Vec<Waiting> = rest.into_iter().filter(|one| one.table != "settings").collect();
     for one in people.iter().chain(&rest) {
         let at = |name: &str| one.columns.iter().position(|column| column == name);
         for row in &one.rows {

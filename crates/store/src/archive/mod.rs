@@ -36,11 +36,13 @@ mod snapshot;
 mod sums;
 pub(crate) mod tables;
 
+pub(crate) use backup::on_own_thread;
 pub use backup::{backup, backup_workspace, checksums};
 pub use beside::restore_beside;
-pub(crate) use restore::refuse_unfinished;
 pub use restore::{Restoring, restore};
+pub(crate) use restore::{has_table, refuse_unfinished};
 pub(crate) use settle::SQL;
+pub(crate) use snapshot::{Named, Snapshot};
 pub use sums::Sums;
 
 /// How far a backup or a restore has come.

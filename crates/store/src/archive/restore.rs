@@ -64,7 +64,7 @@ pub(crate) async fn refuse_unfinished(system: &Db) -> Result<()> {
     }
 }
 
-async fn has_table(tx: &mut Tx, name: &str) -> Result<bool> {
+pub(crate) async fn has_table(tx: &mut Tx, name: &str) -> Result<bool> {
     let schema = tx.schema().trim_end_matches('.').trim_matches('"').to_owned();
     let rows = match tx.dialect() {
         Dialect::Sqlite => {

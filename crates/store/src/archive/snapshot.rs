@@ -143,7 +143,7 @@ impl Snapshot {
         let mut line = Vec::with_capacity(512);
         let text = select(table, columns, wanted);
         self.tx()?
-            .each(&text, |row| {
+            .each(&text, &[], |row| {
                 let number = match bucket.and_then(|at| row.0.get(at)) {
                     Some(Cell::Int(number)) => Some(*number),
                     _ => None,

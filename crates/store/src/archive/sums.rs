@@ -29,9 +29,22 @@ impl Sums {
         self.rows += 1;
         self.sums.entry(group).or_default().add(&Sha256::digest(line));
     }
+
+    /// The sum over all groups, in hexadecimal.
+    pub fn total(&self) -> String {
+        let mut total = Sum::default();
+        for sum in self.sums.values() {
+            total.add(&sum.bytes());
+        }
+        crate::hex::hex(&total.bytes())
+    }
 }
 
 impl Sum {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|limb| limb.to_le_bytes()).collect()
+    }
+
     fn add(&mut self, digest: &[u8]) {
         let mut carry = false;
         for (limb, bytes) in self.0.iter_mut().zip(digest.chunks_exact(8)) {
@@ -47,8 +60,7 @@ impl Sum {
 
 impl Serialize for Sum {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes: Vec<u8> = self.0.iter().flat_map(|limb| limb.to_le_bytes()).collect();
-        serializer.serialize_str(&crate::hex::hex(&bytes))
+        serializer.serialize_str(&crate::hex::hex(&self.bytes()))
     }
 }
 
@@ -89,6 +101,9 @@ mod tests {
         }
         let apart = sums(&[("[1]", Some(0)), ("[2]", Some(15)), ("[3]", Some(16))]);
         assert_eq!(apart.sums.keys().collect::<Vec<_>>(), ["00", "01"]);
+        let together = sums(&[("[3]", None), ("[1]", None), ("[2]", None)]);
+        assert_eq!(apart.total(), together.total());
+        assert_ne!(apart.total(), one.total());
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod value;
 pub use turns::{Slice, turns};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// PostgreSQL plans joins of so many conditions together; more of them become look-ups, because
 /// planning time grows faster than what a better order could save.

@@ -1,5 +1,5 @@
-//! The SQL of a rule and the evaluator for one customer agree: random rules over random bases, on
-//! every engine.
+//! The SQL of a rule, the evaluator for one customer and the columns in memory agree: random rules
+//! over random bases, on every engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::memberships::{Needs, load_facts};
 use crate::sql::{Param, quoted};
 use crate::{Home, Result, Store, Workspace};
 
-mod random;
+pub(crate) mod random;
 
 use random::Dice;
 
@@ -42,6 +42,8 @@ struct Tally {
     judged: usize,
     /// Customers with a next check.
     armed: usize,
+    /// Rules that columns answered.
+    by_columns: usize,
 }
 
 fn names() -> Names {
@@ -269,7 +271,26 @@ async fn check_turns(workspace: &Workspace, base: &Base, json: &Json, rule: &Bou
     armed
 }
 
-async fn check(workspace: &Workspace, base: &Base, json: &Json, seed: u64, tally: &mut Tally) {
+/// What columns in memory count is what the SQL selects, and they answer whatever reads no events
+/// and no records.
+async fn check_columns(
+    workspace: &Arc<Workspace>,
+    base: &Base,
+    json: &Json,
+    rule: &BoundRule,
+    expected: usize,
+) -> bool {
+    let schema = Arc::new(base.schema.clone());
+    workspace.hold(rule, &schema).await.expect("read columns");
+    let counted = workspace.count_by_columns(rule, &schema, base.now).await;
+    match counted {
+        Some(counted) => assert_eq!(counted, (expected as i64, CUSTOMERS as i64), "{json}"),
+        None => assert!(!crate::columns::can_answer(rule), "{json}"),
+    }
+    counted.is_some()
+}
+
+async fn check(workspace: &Arc<Workspace>, base: &Base, json: &Json, seed: u64, tally: &mut Tally) {
     let rule = bind(json, &base.schema);
     tally.armed += check_turns(workspace, base, json, &rule).await;
     let expected: BTreeSet<CustomerId> = base
@@ -292,6 +313,9 @@ async fn check(workspace: &Workspace, base: &Base, json: &Json, seed: u64, tally
             found.contains(id),
             base.customers[id]
         );
+    }
+    if check_columns(workspace, base, json, &rule, expected.len()).await {
+        tally.by_columns += 1;
     }
     tally.cases += 1;
     // The planners see these as other questions; asking every third time finds what there is.
@@ -321,7 +345,9 @@ async fn store(engine: Engine) -> (Store, tempfile::TempDir) {
         Engine::Sqlite => Home::Folder(folder.path().to_owned()),
         _ => Home::Server { url: tidings_testkit::database::fresh().await, connections: 2 },
     };
-    (Store::open(&home).await.expect("open the store"), folder)
+    let store = Store::open(&home).await.expect("open the store");
+    store.columns.set_limit(64 << 20);
+    (store, folder)
 }
 
 /// The seed and the number of bases can be set, to repeat a failure or to search for longer.
@@ -350,12 +376,13 @@ async fn random_rules_agree(engine: Engine, bases: u64) {
             check(&workspace, &base, &json, seed, &mut tally).await;
         }
     }
-    let Tally { cases, mixed, members, judged, armed } = tally;
+    let Tally { cases, mixed, members, judged, armed, by_columns } = tally;
     eprintln!(
         "{engine:?}: {cases} rules from seed {first_seed:#x}, {mixed} of them with members and \
          others; {members} of {judged} customers were members"
     );
     assert!(armed * 10 > cases, "too few customers whom the clock may move: {armed}");
+    assert!(by_columns * 4 > cases, "columns answered only {by_columns} of {cases}");
     assert!(mixed * 3 > cases, "too few rules that divide the base: {mixed} of {cases}");
 }
 

@@ -1,11 +1,13 @@
 //! The two engines behind one transaction type.
 
+pub(crate) mod commits;
 pub mod postgres;
 #[cfg(test)]
 mod postgres_tests;
 pub mod sqlite;
 #[cfg(test)]
 mod sqlite_tests;
+pub(crate) mod touched;
 
 use std::sync::Arc;
 
@@ -13,6 +15,9 @@ use futures::future::BoxFuture;
 
 use crate::sql::{Dialect, Param, Row, Spelled, Sql, spell};
 use crate::{Error, Result};
+
+use commits::Commits;
+use touched::Touched;
 
 /// Whether a change came from somebody who waits, or from a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +47,8 @@ pub struct Tx {
     spelled: Spelled,
     /// About how many rows were written.
     pub(crate) written: u64,
+    /// Whose rows were written.
+    pub(crate) touched: Touched,
     /// What was deleted must not stay in SQLite's write-ahead log either.
     pub(crate) scrubs_log: bool,
 }
@@ -59,6 +66,7 @@ impl Tx {
             schema,
             spelled: Spelled::default(),
             written: 0,
+            touched: Touched::default(),
             scrubs_log: false,
         }
     }
@@ -106,6 +114,7 @@ impl Tx {
     /// prepared, so that it pushes no statement out that will come again.
     pub async fn query_once(&mut self, text: &str, params: &[Param]) -> Result<Vec<Row>> {
         let text = spell(text, self.dialect(), &self.schema);
+        self.touched.statement(&text, params);
         match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::query_once(connection, &text, params),
             Connection::Postgres(client) => postgres::query_once(client, &text, params).await,
@@ -115,6 +124,7 @@ impl Tx {
     /// Runs a statement whose text is one of very many.
     pub async fn execute_once(&mut self, text: &str, params: &[Param]) -> Result<u64> {
         let text = spell(text, self.dialect(), &self.schema);
+        self.touched.statement(&text, params);
         match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::execute_once(connection, &text, params),
             Connection::Postgres(client) => postgres::execute_once(client, &text, params).await,
@@ -128,15 +138,17 @@ impl Tx {
     }
 
     /// Gives the rows of a generated statement one by one, so that memory does not grow with them.
+    /// The statement only reads.
     pub(crate) async fn each(
         &mut self,
         text: &str,
+        params: &[Param],
         take: impl FnMut(Row) -> Result<()>,
     ) -> Result<()> {
         let text = spell(text, self.dialect(), &self.schema);
         match &mut self.connection {
-            Connection::Sqlite(connection) => sqlite::each(connection, &text, take),
-            Connection::Postgres(client) => postgres::each(client, &text, take).await,
+            Connection::Sqlite(connection) => sqlite::each(connection, &text, params, take),
+            Connection::Postgres(client) => postgres::each(client, &text, params, take).await,
         }
     }
 
@@ -147,6 +159,7 @@ impl Tx {
 
     /// Runs statements without parameters, such as a migration.
     pub async fn script(&mut self, text: &str) -> Result<()> {
+        text.split(';').for_each(|one| self.touched.statement(one, &[]));
         match &mut self.connection {
             Connection::Sqlite(connection) => connection.execute_batch(text).map_err(sqlite::fault),
             Connection::Postgres(client) => {
@@ -156,6 +169,7 @@ impl Tx {
     }
 
     async fn run(&mut self, text: &str, params: &[Param]) -> Result<Vec<Row>> {
+        self.touched.statement(text, params);
         match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::query(connection, text, params),
             Connection::Postgres(client) => postgres::query(client, text, params).await,
@@ -163,6 +177,7 @@ impl Tx {
     }
 
     async fn touch(&mut self, text: &str, params: &[Param]) -> Result<u64> {
+        self.touched.statement(text, params);
         let touched = match &mut self.connection {
             Connection::Sqlite(connection) => sqlite::execute(connection, text, params),
             Connection::Postgres(client) => postgres::execute(client, text, params).await,
@@ -226,6 +241,23 @@ impl Db {
         match self {
             Db::Sqlite(_) => Dialect::Sqlite,
             Db::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// What this process commits here.
+    pub(crate) fn committed(&self) -> &Arc<Commits> {
+        match self {
+            Db::Sqlite(db) => &db.committed,
+            Db::Postgres(db) => &db.committed,
+        }
+    }
+
+    /// A number that stays the same as long as nobody but this process writes here; `None` while
+    /// somebody else might. Of two equal answers the second says so for all the time between.
+    pub(crate) async fn alone(&self) -> Result<Option<i64>> {
+        match self {
+            Db::Sqlite(db) => db.alone().await.map(Some),
+            Db::Postgres(db) => db.alone().await,
         }
     }
 }

@@ -6,18 +6,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Config, NoTls, Statement};
 
+use super::commits::Commits;
 use super::{Connection, Layout, Tx, Work};
 use crate::sql::{Cell, Param, Row};
 use crate::{Error, Result};
 
-/// Opens the pool that all workspaces of a server share.
+/// The first half of the advisory locks that tell the programs on one database apart.
+const PROGRAMS: i32 = 0x71d1;
+/// How often the database was opened, and whether another program is connected to it. The own number
+/// is read off this connection's lock; one that has none takes everybody for another.
+const OTHERS: &str = "
+    with programs as (
+      select l.pid, l.objid from pg_locks l join pg_database d on d.oid = l.database
+      where d.datname = current_database() and l.locktype = 'advisory' and l.objsubid = 2
+        and l.classid::bigint = ?1)
+    select value::bigint, exists (
+      select 1 from programs where objid is distinct from
+        (select max(objid::bigint)::oid from programs where pid = pg_backend_pid()))
+    from \"tidings\".settings where key = 'opened'";
+
+/// Opens the pool that all workspaces of a server share. Each connection holds a lock with a number
+/// that the pool has to itself, for as long as it can write.
 pub fn pool(url: &str, size: usize) -> Result<Pool> {
     let mut config: Config =
         url.parse().map_err(|error| Error::Invalid(format!("database url: {error}")))?;
@@ -27,7 +45,8 @@ pub fn pool(url: &str, size: usize) -> Result<Pool> {
     }
     config.keepalives_idle(Duration::from_secs(30));
     let options = "-c synchronous_commit=on -c lock_timeout=30s -c statement_timeout=600s \
-                   -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c jit=off";
+                   -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c jit=off \
+                   -c client_min_messages=warning";
     let options = match config.get_options() {
         Some(given) => format!("{options} {given}"),
         None => options.to_owned(),
@@ -38,7 +57,15 @@ pub fn pool(url: &str, size: usize) -> Result<Pool> {
         NoTls,
         ManagerConfig { recycling_method: RecyclingMethod::Fast },
     );
+    let number = i32::try_from(uuid::Uuid::new_v4().as_u128() & 0x7fff_ffff).unwrap_or_default();
+    let sign_on = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+        Box::pin(async move {
+            let lock = format!("select pg_advisory_lock_shared({PROGRAMS}, {number})");
+            client.batch_execute(&lock).await.map_err(HookError::Backend)
+        })
+    });
     Pool::builder(manager)
+        .post_create(sign_on)
         .max_size(size)
         .wait_timeout(Some(Duration::from_secs(10)))
         .create_timeout(Some(Duration::from_secs(10)))
@@ -53,13 +80,15 @@ pub struct PostgresDb {
     schema: Arc<str>,
     layout: Layout,
     growth: Growth,
+    pub(super) committed: Arc<Commits>,
 }
 
 impl PostgresDb {
     /// `schema` is the bare name; it is quoted here.
     pub fn new(pool: Pool, schema: &str, layout: Layout) -> PostgresDb {
         let schema = format!("{}.", crate::sql::quoted(schema)).into();
-        PostgresDb { pool, schema, layout, growth: Growth::default() }
+        let committed = Arc::new(Commits::default());
+        PostgresDb { pool, schema, layout, growth: Growth::default(), committed }
     }
 
     // Boxed, like what follows and others that many await: an async function is compiled anew in
@@ -79,9 +108,15 @@ impl PostgresDb {
         let result = work(tx).await;
         match result {
             Ok(value) => {
+                let open = self.committed.open(std::mem::take(&mut tx.touched));
                 // After a failed statement `commit` alone would roll back and report success; the
                 // `select` fails then, in the same round trip.
-                tx.script("select 1; commit").await?;
+                let committed = tx.script("select 1; commit").await;
+                // A connection that broke says nothing about what became of its commit.
+                if !matches!(committed, Err(Error::Unavailable(_))) {
+                    open.finish();
+                }
+                committed?;
                 let grown = self.growth.note(tx.written);
                 if let (Some(tx), true) = (guard.done(), grown) {
                     tokio::spawn(count_anew(tx));
@@ -99,7 +134,20 @@ impl PostgresDb {
 
     pub async fn read<T: Send + 'static>(&self, work: Work<T>) -> Result<T> {
         let mut tx = self.connection().await?;
-        work(&mut tx).await
+        let result = work(&mut tx).await;
+        if !tx.touched.is_empty() {
+            self.committed.unknown();
+        }
+        result
+    }
+
+    /// How many hubs and commands have opened this database so far; `None` while another one is
+    /// connected to it.
+    pub(super) async fn alone(&self) -> Result<Option<i64>> {
+        let mut tx = self.connection().await?;
+        let rows = tx.query_text(OTHERS, crate::params![i64::from(PROGRAMS)]).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        Ok(if row.bool(1)? { None } else { Some(row.int(0)?) })
     }
 }
 
@@ -222,11 +270,11 @@ pub(super) async fn execute_once(client: &Object, text: &str, params: &[Param]) 
 pub(super) async fn each(
     client: &Object,
     text: &str,
+    params: &[Param],
     mut take: impl FnMut(Row) -> Result<()>,
 ) -> Result<()> {
     let statement = client.prepare(text).await.map_err(fault)?;
-    let nothing: [&(dyn ToSql + Sync); 0] = [];
-    let found = client.query_raw(&statement, nothing).await.map_err(fault)?;
+    let found = client.query_raw(&statement, params).await.map_err(fault)?;
     let mut found = std::pin::pin!(found);
     while let Some(source) = found.try_next().await.map_err(fault)? {
         take(row(&source)?)?;

@@ -14,6 +14,7 @@ use rusqlite::types::{ToSql, ToSqlOutput, Value as SqlValue, ValueRef};
 use rusqlite::{Connection as Sqlite, ErrorCode, OpenFlags};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::commits::Commits;
 use super::{Connection, Layout, Priority, Tx, Work};
 use crate::sql::{Cell, Param, Row};
 use crate::{Error, Result};
@@ -23,7 +24,7 @@ use log::Log;
 #[cfg(test)]
 pub(in crate::engines) use writer::commit;
 pub use writer::disk_failed;
-use writer::{Command, GROUP, Queues, Waiting, write_loop};
+use writer::{Command, Ending, GROUP, Queues, Waiting, write_loop};
 
 /// Connections that read beside the writer.
 const READERS: usize = 4;
@@ -98,11 +99,12 @@ pub(super) fn execute(connection: &Sqlite, text: &str, params: &[Param]) -> Resu
 pub(super) fn each(
     connection: &Sqlite,
     text: &str,
+    params: &[Param],
     mut take: impl FnMut(Row) -> Result<()>,
 ) -> Result<()> {
     let mut statement = connection.prepare(text).map_err(fault)?;
     let columns = statement.column_count();
-    let mut found = statement.query([]).map_err(fault)?;
+    let mut found = statement.query(rusqlite::params_from_iter(params)).map_err(fault)?;
     while let Some(source) = found.next().map_err(fault)? {
         take(row(source, columns).map_err(fault)?)?;
     }
@@ -201,6 +203,7 @@ pub struct SqliteDb {
     readers: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Tx>>>,
     commits: Arc<AtomicU64>,
+    pub(super) committed: Arc<Commits>,
 }
 
 impl SqliteDb {
@@ -226,9 +229,11 @@ impl SqliteDb {
         let queues = Queues { interactive: interactive_queue, bulk: bulk_queue };
         let log = Log::watch(path, &mut writer, checkpoints, commits.clone())?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("db").to_owned();
+        let committed = Arc::new(Commits::default());
+        let said = committed.clone();
         std::thread::Builder::new()
             .name(format!("write {name}"))
-            .spawn(move || write_loop(writer, queues, log, commit))?;
+            .spawn(move || write_loop(writer, queues, log, Ending { commit, said }))?;
         Ok(SqliteDb {
             path: path.to_owned(),
             interactive,
@@ -236,7 +241,20 @@ impl SqliteDb {
             readers: Arc::new(Semaphore::new(READERS)),
             idle: Arc::new(Mutex::new(Vec::new())),
             commits,
+            committed,
         })
+    }
+
+    /// Which state the file is in as far as others write it: the writer sees in its turn whether
+    /// another process has, or another connection of this one.
+    pub(super) async fn alone(&self) -> Result<i64> {
+        let work: Work<i64> = Box::new(|tx| {
+            Box::pin(async move {
+                let rows = tx.query_text("pragma data_version", &[]).await?;
+                rows.first().map_or(Ok(0), |row| row.int(0))
+            })
+        });
+        self.write(Priority::Interactive, work).await
     }
 
     /// How many times the writer has committed since it was opened.

@@ -11,12 +11,12 @@ use uuid::Uuid;
 use super::stories::{Back, Outcome, Story};
 use super::values::{self, Standing, attribute_columns};
 use super::{Undoing, consents, made, names};
-use crate::Result;
 use crate::bulk::lock_many;
 use crate::changes::journal::{self, NAMES, value_json};
 use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::engines::Tx;
 use crate::sql::{Param, quoted};
+use crate::{Result, search};
 
 /// Takes the stories of customers back, as far as they still stand.
 pub(super) async fn undo(
@@ -29,7 +29,7 @@ pub(super) async fn undo(
         return Ok(());
     }
     let columns = attribute_columns(&how.schema.attributes, stories);
-    let standing = load(tx, stories, &columns).await?;
+    let (standing, system_ids) = load(tx, stories, &columns).await?;
     let touched = made::touched(tx, how.schema, stories).await?;
     // Names that go back must be free, and no two may go back to the same one.
     let mut taken = names::taken(tx, stories).await?;
@@ -53,6 +53,11 @@ pub(super) async fn undo(
             back.push((story, fields));
         }
     }
+    let numbers = back.iter().filter_map(|(story, _)| {
+        let customer = story.subject.customer;
+        system_ids.get(&customer).map(|number| (*number, CustomerId(customer)))
+    });
+    search::touched(tx, &numbers.collect(), true).await?;
     made::delete(tx, how, &gone, &standing).await?;
     out.undone.deleted += gone.len() as u64;
     names::restore(tx, &back, &standing).await?;
@@ -63,13 +68,13 @@ pub(super) async fn undo(
     .await
 }
 
-/// The customers as they stand, locked, as far as the journal speaks of them.
+/// The customers as they stand, locked, as far as the journal speaks of them, and their system ids.
 async fn load(
     tx: &mut Tx,
     stories: &[&Story],
     columns: &[(String, &str, Storage)],
-) -> Result<HashMap<Uuid, Standing>> {
-    let mut wanted = "t.id, t.updated_at, t.external_id, t.email, t.phone".to_owned();
+) -> Result<(HashMap<Uuid, Standing>, HashMap<Uuid, i64>)> {
+    let mut wanted = "t.id, t.updated_at, t.system_id, t.external_id, t.email, t.phone".to_owned();
     for (_, column, _) in columns {
         wanted.push_str(", t.");
         wanted.push_str(&quoted(column));
@@ -78,24 +83,26 @@ async fn load(
     let mut keys: Vec<Vec<Param>> = ids().map(customer_key).collect();
     sort_rows(&mut keys);
     let mut standing: HashMap<Uuid, Standing> = HashMap::new();
+    let mut system_ids = HashMap::new();
     for row in lock_many(tx, "customers", &wanted, &CUSTOMER_KEY, &keys).await? {
         let mut values = HashMap::new();
         for (offset, kind) in NAMES.iter().enumerate() {
-            let name = row.opt_text(2 + offset)?.map_or(Json::Null, Json::from);
+            let name = row.opt_text(3 + offset)?.map_or(Json::Null, Json::from);
             values.insert(kind.name().to_owned(), name);
         }
         for (offset, (name, _, storage)) in columns.iter().enumerate() {
-            let value = row.value(5 + offset, *storage)?;
+            let value = row.value(6 + offset, *storage)?;
             values.insert(name.clone(), value_json(value.as_ref()));
         }
         standing.insert(row.uuid(0)?, Standing { updated_at: row.int(1)?, values });
+        system_ids.insert(row.uuid(0)?, row.int(2)?);
     }
     for ((customer, name), consent) in journal::consents(tx, ids()).await? {
         if let Some(one) = standing.get_mut(&customer.0) {
             one.values.insert(name, consent);
         }
     }
-    Ok(standing)
+    Ok((standing, system_ids))
 }
 
 /// Whether a made customer's row and consents are what the import left.

@@ -11,16 +11,16 @@ use super::Undoing;
 use super::names::{IDENTITY_OF, identity_row};
 use super::stories::Story;
 use super::values::Standing;
-use crate::Result;
 use crate::bulk::{delete_many, select_many};
 use crate::changes::journal::NAMES;
 use crate::changes::{CUSTOMER_KEY, OWNER_KEY, customer_key, sort_identities, sort_rows};
 use crate::engines::Tx;
 use crate::memberships::forget_members;
 use crate::sql::Param;
+use crate::{Result, search};
 
 /// Tables whose rows say that something else has touched a customer, and which rows do.
-pub(crate) const TOUCHING: [(&str, &str); 6] = [
+pub(crate) const TOUCHING: [(&str, &str); 9] = [
     (
         "events",
         "t.name not in (select number from {s}event_names where name in ('segment_entered', 'segment_left'))",
@@ -32,6 +32,10 @@ pub(crate) const TOUCHING: [(&str, &str); 6] = [
     ("consent_history", "t.via <> 'import'"),
     // An anonymous visitor who turned out to be this customer.
     ("identities", "t.kind = 4"),
+    // Somebody was merged into them, or they into somebody.
+    ("merges", ""),
+    ("merge_rows", ""),
+    ("merged_customers", ""),
 ];
 
 /// Tables whose rows follow from what the import wrote, and go with the customer.
@@ -92,6 +96,9 @@ pub(super) async fn delete(
     forget_members(tx, how.zone, &keys, how.at).await?;
     for table in FOLLOWING {
         delete_many(tx, table, &OWNER_KEY, &keys).await?;
+    }
+    for story in stories {
+        search::forget(tx, CustomerId(story.subject.customer)).await?;
     }
     delete_many(tx, "customers", &CUSTOMER_KEY, &keys).await?;
     Ok(())

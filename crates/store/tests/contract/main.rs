@@ -15,4 +15,5 @@ mod jobs;
 mod merges;
 mod migrations;
 mod search;
+mod storage;
 mod suppressions;

@@ -51,6 +51,7 @@ exchanges!(
     retention,
     schema,
     segments,
+    storage,
 );
 
 async fn play(engine: Engine, name: &str) {

@@ -1,7 +1,7 @@
 //! Which kind a new attribute should have, judged by the first values of its column.
 
 use tidings_delimited::{Form, date, number};
-use tidings_domain::value::Kind;
+use tidings_domain::value::{Kind, truth_word};
 
 /// The values as they are once numbers and dates are rewritten.
 pub fn plainly(values: &[String], form: Form) -> Vec<String> {
@@ -65,7 +65,7 @@ pub fn mostly(values: &[String], kind: &Kind) -> bool {
 
 /// Words only: a column of 0 and 1 may count something.
 fn is_truth(value: &str) -> bool {
-    ["true", "false", "yes", "no"].iter().any(|word| value.eq_ignore_ascii_case(word))
+    truth_word(value).is_some()
 }
 
 /// A whole number whose digits mean a quantity: a leading zero would be lost.
@@ -107,6 +107,7 @@ mod tests {
             (&["1.2345"], None, Kind::Decimal { scale: 4 }),
             (&["1,5"], None, Kind::Text),
             (&["yes", "No"], None, Kind::Boolean),
+            (&["Ja", "nein", ""], None, Kind::Boolean),
             (&["2026-01-02", " 1999-12-31"], None, Kind::Date),
             (&["2026-01-02T03:04:05Z"], None, Kind::Timestamp),
             (&["2026-01-02 03:04:05"], None, Kind::Timestamp),

@@ -3,7 +3,7 @@
 //! that is touched in it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection as Sqlite;
@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::log::Log;
 use super::{execute, transaction};
+use crate::engines::commits::Commits;
+use crate::engines::touched::Touched;
 use crate::engines::{Connection, Priority, Tx, Work};
 use crate::{Error, Result};
 
@@ -121,6 +123,12 @@ pub async fn disk_failed() -> String {
 /// How a turn is committed.
 pub(super) type Commit = fn(&Tx) -> Result<()>;
 
+/// How a turn is committed, and to whom it is said what was.
+pub(super) struct Ending {
+    pub(super) commit: Commit,
+    pub(super) said: Arc<Commits>,
+}
+
 pub(in crate::engines) fn commit(tx: &Tx) -> Result<()> {
     control(tx, "commit")
 }
@@ -130,7 +138,7 @@ fn is_for_good(committed: &Result<()>) -> bool {
     matches!(committed, Err(Error::DiskFailed(_)))
 }
 
-pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, commit: Commit) {
+pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, ending: Ending) {
     let mut tx = transaction(writer);
     let mut group: Vec<Box<dyn Command>> = Vec::with_capacity(GROUP);
     let mut bulk_at = Instant::now();
@@ -146,7 +154,7 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, commi
             bulk_at = Instant::now();
         }
         let Some(first) = first.or_else(|| queues.wait()) else { break };
-        let committed = run_group(&mut tx, first, &mut queues, &mut group, commit);
+        let committed = run_group(&mut tx, first, &mut queues, &mut group, &ending);
         if let Err(error) = &committed
             && is_for_good(&committed)
         {
@@ -167,9 +175,10 @@ fn run_group(
     (first, mut turn): (Box<dyn Command>, Priority),
     queues: &mut Queues,
     group: &mut Vec<Box<dyn Command>>,
-    commit: Commit,
+    ending: &Ending,
 ) -> Result<()> {
     let began = Instant::now();
+    tx.touched = Touched::default();
     let mut outcome = control(tx, "begin immediate");
     let mut next = Some(first);
     while let Some(mut command) = next.take() {
@@ -187,7 +196,9 @@ fn run_group(
     }
     let mut committed = Ok(());
     if outcome.is_ok() {
-        committed = commit(tx);
+        let open = ending.said.open(std::mem::take(&mut tx.touched));
+        committed = (ending.commit)(tx);
+        open.finish();
         outcome = committed.as_ref().copied().map_err(shared);
     }
     if outcome.is_err() && !is_over(tx) && !is_for_good(&committed) {

@@ -1,0 +1,233 @@
+//! What one item costs in a small base and in one a hundred times as large: a change applied, a
+//! customer judged, a mail sent. The bases take turns, so that each is measured in the same minutes.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value as Json, json};
+
+use super::campaign::latest;
+use crate::http::{Answer, Load, request, run};
+use crate::hub::{Hub, Place, Sink};
+use crate::measure::{Goal, Row, median};
+use crate::people::{external_id, mixed, write_csv};
+use crate::{Options, host};
+
+/// The small base is the large one by this.
+const TIMES: u64 = 100;
+/// How long changes are applied in a round.
+const APPLIED: Duration = Duration::from_secs(3);
+/// Customers judged in a round, so many changed by one call.
+const JUDGED: u64 = 10_000;
+const A_CALL: u64 = 500;
+/// Mails that count in a round, as a part of the small base; what comes before and after does not.
+const COUNTED: u64 = 7;
+const OF: u64 = 10;
+const FLAT: Goal = Goal::Between(0.8, 1.2);
+
+/// One base, its hub and its sink.
+struct Base {
+    customers: u64,
+    place: Place,
+    hub: Hub,
+    sink: Sink,
+    template: String,
+    /// Goes on from round to round, so that every change changes something.
+    numbers: Arc<AtomicU64>,
+    /// What an item took in each round, in microseconds: applied, judged, sent.
+    costs: [Vec<f64>; 3],
+}
+
+pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
+    let sizes = [(options.rows / TIMES).max(1_000), options.rows.max(1_000)];
+    let mut bases = Vec::new();
+    for customers in sizes {
+        bases.push(Base::make(customers).await?);
+    }
+    for _ in 0..options.rounds {
+        for base in &mut bases {
+            let cost = base.apply().await?;
+            base.costs[0].push(cost);
+        }
+    }
+    for base in &mut bases {
+        base.segments().await?;
+    }
+    for _ in 0..options.rounds {
+        for base in &mut bases {
+            let cost = base.judge().await?;
+            base.costs[1].push(cost);
+        }
+    }
+    for round in 0..options.rounds {
+        for base in &mut bases {
+            let cost = base.send(&format!("Round {round}"), sizes[0]).await?;
+            base.costs[2].push(cost);
+        }
+    }
+    let work = format!("growth from {} to {} customers", sizes[0], sizes[1]);
+    let mut row = Row::new(work, "", "items", Goal::None);
+    for (at, what) in ["a change applied", "a customer judged", "a mail sent"].iter().enumerate() {
+        let costs = bases.iter().map(|base| median(base.costs[at].iter().copied()));
+        let costs: Vec<f64> = costs.collect();
+        row.figure(&format!("{what}, small base"), costs[0], "µs", Goal::None);
+        row.figure(&format!("{what}, large base"), costs[1], "µs", Goal::None);
+        row.figure(&format!("{what}, large against small"), costs[1] / costs[0], "×", FLAT);
+    }
+    for base in bases {
+        base.hub.process.stop().await?;
+    }
+    Ok(vec![row])
+}
+
+impl Base {
+    async fn make(customers: u64) -> anyhow::Result<Base> {
+        let file = host::scratch().join(format!("customers-{customers}.csv"));
+        write_csv(&file, customers)?;
+        let sink = Sink::start(None).await?;
+        let mut place = Place::sqlite(&format!("growth-hub-{customers}"))?;
+        place.smtp = Some(format!("smtp://{}", sink.address));
+        let token = place.prepare().await?;
+        let hub = Hub::start(&place, &token).await?;
+        hub.import(&file, customers).await?;
+        let html = "<p>Hello {{ customer.first_name }} of {{ customer.city }}.</p>";
+        let template = json!({"name": "Growth", "subject": "News", "html": html});
+        let template = hub.api().await?.post("/v1/templates", &template).await?;
+        let template = template["id"].as_str().context("the template has no id")?.to_owned();
+        let numbers = Arc::new(AtomicU64::new(1));
+        Ok(Base { customers, place, hub, sink, template, numbers, costs: Default::default() })
+    }
+
+    /// Single upserts of customers that are there.
+    async fn apply(&mut self) -> anyhow::Result<f64> {
+        let (token, customers) = (self.hub.token.clone(), self.customers);
+        let load = Load {
+            address: self.hub.address.clone(),
+            connections: 32,
+            lasts: APPLIED,
+            request: Box::new(move |number| {
+                let whom = external_id(mixed(number) % customers);
+                let body = json!({"external_id": whom, "attributes": {"score": 1_000 + number}});
+                request("POST", "/v1/customers", &token, &body.to_string())
+            }),
+            good: |answer: &Answer<'_>| answer.status == 200,
+        };
+        let done = run(load, &self.numbers).await?;
+        self.judged().await?;
+        Ok(1e6 / done.per_second())
+    }
+
+    /// Twenty segments that read what is changed.
+    async fn segments(&mut self) -> anyhow::Result<()> {
+        let mut api = self.hub.api().await?;
+        for level in 1..=20 {
+            let rule = json!({"attribute": "revenue", "op": "gte", "value": level * 400});
+            api.post("/v1/segments", &json!({"name": format!("S{level}"), "rule": rule})).await?;
+        }
+        let began = Instant::now();
+        loop {
+            let list = api.get("/v1/segments").await?;
+            let mut items = list["items"].as_array().context("segments are a list")?.iter();
+            if items.all(|one| one["evaluating"] == false) {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < Duration::from_secs(300), "segments are never evaluated");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Changes many at once and waits until all of them are judged.
+    async fn judge(&mut self) -> anyhow::Result<f64> {
+        let mut api = self.hub.api().await?;
+        let first = self.numbers.fetch_add(JUDGED, std::sync::atomic::Ordering::Relaxed);
+        let began = Instant::now();
+        for call in 0..JUDGED / A_CALL {
+            let many: Vec<Json> = (0..A_CALL)
+                .map(|at| {
+                    let number = first + call * A_CALL + at;
+                    let whom = external_id(mixed(number) % self.customers);
+                    let revenue = (mixed(number ^ 0xb0b) % 1_000_000) as f64 / 100.0;
+                    json!({"external_id": whom, "attributes": {"revenue": revenue}})
+                })
+                .collect();
+            let done = api.post("/v1/customers", &many.into()).await?;
+            ensure!(done["counts"]["refused"] == 0, "changes were refused: {}", done["counts"]);
+        }
+        self.judged().await?;
+        Ok(began.elapsed().as_secs_f64() * 1e6 / JUDGED as f64)
+    }
+
+    /// Waits until nobody waits to be judged.
+    async fn judged(&self) -> anyhow::Result<()> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let db = Connection::open_with_flags(self.place.file(), flags)?;
+        let began = Instant::now();
+        loop {
+            let waits: bool =
+                db.query_row("select exists (select 1 from dirty_customers)", [], |row| {
+                    row.get(0)
+                })?;
+            if !waits {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < Duration::from_secs(120), "customers are never judged");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Sends to everybody, and stops once a part of the small base has come.
+    async fn send(&mut self, name: &str, small: u64) -> anyhow::Result<f64> {
+        let mut api = self.hub.api().await?;
+        let draft = json!({
+            "name": name,
+            "segment_id": null,
+            "template_id": self.template,
+            "sender": {"name": "Shop", "address": "news@shop.example"},
+            "class": "transactional",
+        });
+        let campaign = api.post("/v1/campaigns", &draft).await?;
+        let campaign = campaign["id"].as_str().context("the campaign has no id")?.to_owned();
+        let (before, _) = latest(&mut self.sink).await?;
+        api.post(&format!("/v1/campaigns/{campaign}/launch"), &json!({})).await?;
+        let from = small / OF;
+        let began = self.arrived(before + from).await?;
+        let ended = self.arrived(began.0 + small * COUNTED / OF).await?;
+        let cost = (ended.1 - began.1).as_secs_f64() * 1e6 / (ended.0 - began.0) as f64;
+        // A small campaign may be over before it is told to end.
+        let path = format!("/v1/campaigns/{campaign}");
+        if api.get(&path).await?["state"] != "done" {
+            let _ = api.post(&format!("{path}/cancel"), &json!({})).await;
+        }
+        let began = Instant::now();
+        loop {
+            let state = api.get(&path).await?["state"].clone();
+            if state == "done" || state == "cancelled" {
+                break;
+            }
+            ensure!(
+                began.elapsed() < Duration::from_secs(300),
+                "the campaign does not end: {state}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        latest(&mut self.sink).await?;
+        Ok(cost)
+    }
+
+    /// Waits until the sink has counted so many; gives how many those were, and when.
+    async fn arrived(&mut self, mails: u64) -> anyhow::Result<(u64, Instant)> {
+        let began = Instant::now();
+        loop {
+            let (count, _) = self.sink.count().await?;
+            if count >= mails {
+                return Ok((count, Instant::now()));
+            }
+            if began.elapsed() > Duration::from_secs(120) {
+                bail!("after two minutes the sink has counted {count} of {mails} mails");
+            }
+        }
+    }
+}
