@@ -4,7 +4,10 @@ SHELL := bash
 TIDINGS ?= target/release/tidings
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: run build console deps test outside soak bench clean
+MINUTES ?= 10
+SEED ?= 1
+
+.PHONY: run build console deps test outside soak fuzz bench clean
 
 ## Build everything, console included, and run the demo on http://127.0.0.1:8080
 run: build
@@ -33,6 +36,10 @@ deps:
 ## The long counts: hundreds of kills on each engine
 soak: deps build
 	scripts/soak.sh
+
+## Spoilt input for every parser, for MINUTES together; another SEED makes other inputs
+fuzz:
+	cargo run --release --locked -p tidings-fuzz --bin fuzz -- $(MINUTES) $(SEED)
 
 ## The figures, each beside its limit; written to bench/results
 bench: deps build

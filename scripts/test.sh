@@ -24,7 +24,7 @@ scripts/postgres.sh cargo test --workspace --locked --exclude tidings-harness --
 step "release build"
 cargo build --release --locked -p tidings
 
-step "the program from outside: crashes, two nodes, outages, and the console in a browser"
+step "the program from outside: crashes, two nodes, outages, its OpenAPI document, the console in a browser"
 scripts/outside.sh
 
 step "done"

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("tidings", 4),
     ("tidings-testkit", 5),
     ("tidings-bench", 6),
+    ("tidings-fuzz", 6),
     ("tidings-harness", 6),
     ("xtask", 6),
 ];

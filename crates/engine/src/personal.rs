@@ -28,7 +28,7 @@ pub async fn erase(ctx: &Ctx, reference: CustomerRef) -> Result<()> {
         .into_iter()
         // A short number would be found in the files of everybody.
         .filter(|name| name.value.len() >= 6)
-        .map(|name| name.value.to_ascii_lowercase().into_bytes())
+        .flat_map(|name| needles_of(&name.value))
         .collect();
     // Files come first: until the rows are gone a call that broke off can be made again.
     drop_uploads(ctx, &needles).await?;
@@ -73,6 +73,25 @@ async fn drop_uploads(ctx: &Ctx, needles: &[Vec<u8>]) -> Result<()> {
     }
 }
 
+/// A name as the encodings of uploads write it, in small letters of ASCII.
+fn needles_of(name: &str) -> Vec<Vec<u8>> {
+    let wide = || name.encode_utf16();
+    let mut needles: Vec<Vec<u8>> = vec![
+        name.as_bytes().to_vec(),
+        wide().flat_map(u16::to_le_bytes).collect(),
+        wide().flat_map(u16::to_be_bytes).collect(),
+    ];
+    // Windows-1252 and ISO-8859-1 write these letters as their numbers.
+    let narrow: Result<Vec<u8>, _> = name.chars().map(|one| u8::try_from(u32::from(one))).collect();
+    if let Ok(narrow) = narrow {
+        needles.push(narrow);
+    }
+    needles.iter_mut().for_each(|needle| needle.make_ascii_lowercase());
+    needles.sort();
+    needles.dedup();
+    needles
+}
+
 /// Whether a file holds one of these texts, in small or capital letters of ASCII.
 async fn names_one(path: &Path, needles: &[Vec<u8>]) -> std::io::Result<bool> {
     let longest = needles.iter().map(Vec::len).max().unwrap_or_default();
@@ -108,16 +127,26 @@ mod tests {
     async fn a_name_is_found_also_across_blocks() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let needles = [b"ann@example.com".to_vec(), b"10001-x".to_vec()];
+        let needles: Vec<Vec<u8>> = ["ann@example.com", "10001-x", "Zo\u{eb}-00017"]
+            .into_iter()
+            .flat_map(needles_of)
+            .collect();
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
         for (before, text, expected) in [
-            (0, "Ann@Example.com", true),
-            (64 * 1024 - 5, "ANN@example.com", true),
-            (64 * 1024 - 5, "bob@example.com", false),
-            (10, "10001-", false),
+            (0, b"Ann@Example.com".to_vec(), true),
+            (64 * 1024 - 5, b"ANN@example.com".to_vec(), true),
+            (64 * 1024 - 5, b"bob@example.com".to_vec(), false),
+            (10, b"10001-".to_vec(), false),
+            (64 * 1024 - 6, wide("Ann@Example.COM"), true),
+            (0, "ANN@EXAMPLE.COM".encode_utf16().flat_map(u16::to_be_bytes).collect(), true),
+            (0, wide("bob@example.com"), false),
+            (3, "Zo\u{eb}-00017".as_bytes().to_vec(), true),
+            (3, b"ZO\xeb-00017".to_vec(), true),
+            (3, b"Zoe-00017".to_vec(), false),
         ] {
-            let content = format!("{}{text};rest", "x".repeat(before));
+            let content = [&vec![b'x'; before][..], &text, b";rest"].concat();
             std::fs::write(&path, content).unwrap();
-            assert_eq!(names_one(&path, &needles).await.unwrap(), expected, "{before} {text}");
+            assert_eq!(names_one(&path, &needles).await.unwrap(), expected, "{before} {text:?}");
         }
     }
 }

@@ -15,8 +15,12 @@ mod goals;
 mod holdout;
 #[path = "campaigns/local_time.rs"]
 mod local_time;
+#[path = "campaigns/places.rs"]
+mod places;
 #[path = "campaigns/planned.rs"]
 mod planned;
+#[path = "campaigns/planting.rs"]
+mod planting;
 #[path = "campaigns/retention.rs"]
 mod retention;
 #[path = "campaigns/undoing.rs"]

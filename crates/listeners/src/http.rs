@@ -17,12 +17,17 @@ use tokio::sync::{Semaphore, watch};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutBody;
+
+use crate::patience::Patience;
 
 use crate::proxies::Proxies;
 use crate::tls::Tls;
 
 /// How long a client may take over the head of a request, and over a TLS handshake.
 const HEAD_TIME: Duration = Duration::from_secs(15);
+/// How long a client may pause within a body.
+const BODY_PAUSE: Duration = Duration::from_secs(30);
 /// Connections open at once.
 const CONNECTIONS: usize = 4_096;
 /// How long requests in hand may take to finish after the order to stop.
@@ -159,7 +164,7 @@ async fn speak<I>(
         let mut router = router.clone();
         async move {
             let ready = ServiceExt::<Request<Body>>::ready(&mut router).await?;
-            ready.call(request.map(Body::new)).await
+            ready.call(request.map(|body| Body::new(TimeoutBody::new(BODY_PAUSE, body)))).await
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -174,6 +179,7 @@ async fn speak<I>(
         .max_concurrent_streams(128)
         .max_header_list_size(64 * 1024)
         .keep_alive_interval(Duration::from_secs(30));
+    let stream = Patience::new(stream, HEAD_TIME);
     let connection = builder.serve_connection(stream, TowerToHyperService::new(service));
     tokio::pin!(connection);
     tokio::select! {

@@ -135,7 +135,7 @@ static CONFIRMED: Sql = Sql::identity(
      where ibucket = ?1 and id = ?2",
 );
 static DROP_OLD: Sql =
-    Sql::fan_out("drop_old_sign_ups", "delete from {s}sign_ups where expires_at < ?1");
+    Sql::fan_out("drop_old_sign_ups", "delete from {s}sign_ups where expires_at <= ?1");
 
 pub(crate) static SQL: &[&Sql] = &[
     &LIST,

@@ -153,6 +153,7 @@ async fn all_ids(tx: &mut Tx, id: CustomerId) -> Result<Vec<CustomerId>> {
 
 /// Drops every row of a customer; messages stay without the person.
 async fn drop_rows(tx: &mut Tx, id: CustomerId, at: Timestamp) -> Result<()> {
+    tx.scrubs_log = true;
     crate::search::forget(tx, id).await?;
     let tables = owned(tx).await?;
     for one in all_ids(tx, id).await? {
@@ -175,9 +176,6 @@ pub(crate) async fn drop_unchanged(
     before: Timestamp,
     at: Timestamp,
 ) -> Result<()> {
-    if tx.dialect() == Dialect::Sqlite {
-        tx.query_text("pragma secure_delete = on", &[]).await?;
-    }
     let key = [customer_key(id)];
     let locked = lock_many(tx, "customers", "t.updated_at", &CUSTOMER_KEY, &key).await?;
     let Some(row) = locked.first() else { return Ok(()) };
@@ -326,6 +324,44 @@ async fn hide_suppression(tx: &mut Tx, channel: Channel, address: &str) -> Resul
     Ok(())
 }
 
+/// Adds what is kept by an address and not by a customer: forms that were filled in, and that nothing
+/// is to be sent.
+async fn known_by_name(
+    tx: &mut Tx,
+    id: CustomerId,
+    all: &mut BTreeMap<String, Vec<Json>>,
+) -> Result<()> {
+    for name in names(tx, id).await? {
+        let (channel, bucket) = match name.kind {
+            IdentityKind::Email => {
+                (Channel::Email, identity_bucket(IdentityKind::Email, &name.value))
+            }
+            IdentityKind::Phone => (Channel::Sms, keyed_bucket(Channel::Sms.name(), &name.value)),
+            IdentityKind::ExternalId | IdentityKind::AnonymousId => continue,
+        };
+        let place = crate::params![bucket, &name.value, channel.number()].to_vec();
+        let mut asked = vec![(
+            "suppressions",
+            " where ibucket = ?1 and address = ?2 and channel = ?3",
+            &place[..],
+        )];
+        if channel == Channel::Email {
+            asked.push(("sign_ups", " where ibucket = ?1 and email = ?2", &place[..2]));
+        }
+        for (table, whose, params) in asked {
+            let columns = columns(tx, table).await?;
+            for row in tx.query_text(&select(table, &columns, whose), params).await? {
+                let mut object = Map::new();
+                for (cell, column) in row.0.into_iter().zip(&columns) {
+                    object.insert(column.name.clone(), value(cell, column)?);
+                }
+                all.entry(table.to_owned()).or_default().push(Json::Object(object));
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Workspace {
     /// The rows of a customer in every table, as they are kept, by table.
     pub async fn personal_rows(&self, id: CustomerId) -> Result<BTreeMap<String, Vec<Json>>> {
@@ -351,6 +387,7 @@ impl Workspace {
                         all.insert(table, rows);
                     }
                 }
+                known_by_name(tx, id, &mut all).await?;
                 Ok(all)
             })
         })
@@ -366,10 +403,6 @@ impl Workspace {
     pub async fn erase(&self, id: CustomerId, at: Timestamp) -> Result<()> {
         self.write_kept(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                if tx.dialect() == Dialect::Sqlite {
-                    // What is deleted is overwritten, here and from now on.
-                    tx.query_text("pragma secure_delete = on", &[]).await?;
-                }
                 // Held, so that nothing is written for them while they go.
                 lock_many(tx, "customers", "t.id", &CUSTOMER_KEY, &[customer_key(id)]).await?;
                 let names = names(tx, id).await?;

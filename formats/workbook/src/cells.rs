@@ -11,6 +11,8 @@ use crate::unpacking::Parts;
 use crate::xml::{attribute, next, reader, reference, text_of};
 use crate::{Fault, Limits};
 
+const LONG_CELL: &str = "1 MB in one cell";
+
 /// What the meaning of cells depends on.
 pub struct Reading {
     pub dates: Vec<bool>,
@@ -34,7 +36,7 @@ pub fn read<R: Read + Seek>(
     how: &Reading,
     take: &mut dyn FnMut(&[String]) -> io::Result<()>,
 ) -> Result<(), Fault> {
-    let mut rows = 0_u64;
+    let (mut rows, mut given, mut row_bytes) = (0_u64, 0_u64, 0);
     parts.with(path, |input| {
         let (mut xml, mut buffer) = (reader(input), Vec::new());
         let mut row: Vec<String> = Vec::new();
@@ -44,7 +46,10 @@ pub fn read<R: Read + Seek>(
             match next(&mut xml, &mut buffer)? {
                 Event::Eof => return Ok(()),
                 Event::Start(element) => match element.local_name().as_ref() {
-                    b"row" => row.clear(),
+                    b"row" => {
+                        row.clear();
+                        row_bytes = 0;
+                    }
                     b"c" => cell = Some(begin(&element, row.len(), how)?),
                     // `v` is the value, `t` stands inside an inline text.
                     b"v" | b"t" => wanted = cell.is_some(),
@@ -60,7 +65,10 @@ pub fn read<R: Read + Seek>(
                     b"v" | b"t" => wanted = false,
                     b"c" => {
                         if let Some(cell) = cell.take() {
-                            end(cell, &mut row, how)?;
+                            row_bytes += end(cell, &mut row, how)?;
+                            if row_bytes > how.limits.row_bytes {
+                                return Err(Fault::TooLarge("4 MB in one row"));
+                            }
                         }
                     }
                     b"row" => {
@@ -69,6 +77,11 @@ pub fn read<R: Read + Seek>(
                         }
                         if !row.is_empty() {
                             rows += 1;
+                            // A long text that many cells share grows here, and not in the archive.
+                            given += row.iter().map(|cell| cell.len() as u64 + 1).sum::<u64>();
+                            if given > how.limits.total_bytes {
+                                return Err(Fault::TooLarge("10 GB of cells"));
+                            }
                             take(&row)?;
                         }
                     }
@@ -103,16 +116,21 @@ fn add(cell: &mut Option<Cell>, text: &str, how: &Reading) -> Result<(), Fault> 
     if let Some(cell) = cell {
         cell.text.push_str(text);
         if cell.text.len() > how.limits.cell_bytes {
-            return Err(Fault::TooLarge("1 MB in one cell"));
+            return Err(Fault::TooLarge(LONG_CELL));
         }
     }
     Ok(())
 }
 
-fn end(cell: Cell, row: &mut Vec<String>, how: &Reading) -> Result<(), Fault> {
+/// Puts a cell into its row; gives how long it is.
+fn end(cell: Cell, row: &mut Vec<String>, how: &Reading) -> Result<usize, Fault> {
     let text = shown(&cell, how);
     if text.is_empty() {
-        return Ok(());
+        return Ok(0);
+    }
+    // A text that cells share comes from elsewhere and was not counted above.
+    if text.len() > how.limits.cell_bytes {
+        return Err(Fault::TooLarge(LONG_CELL));
     }
     if cell.column >= how.limits.columns {
         return Err(Fault::TooManyColumns(how.limits.columns));
@@ -120,8 +138,9 @@ fn end(cell: Cell, row: &mut Vec<String>, how: &Reading) -> Result<(), Fault> {
     if row.len() <= cell.column {
         row.resize(cell.column + 1, String::new());
     }
+    let bytes = text.len();
     row[cell.column] = text;
-    Ok(())
+    Ok(bytes)
 }
 
 fn shown(cell: &Cell, how: &Reading) -> String {

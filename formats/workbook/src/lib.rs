@@ -20,7 +20,8 @@ use crate::unpacking::Parts;
 /// How much of a workbook is taken before it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// All parts together, unpacked.
+    /// All parts together, unpacked; and all cells together, as texts that cells share count anew
+    /// for each of them.
     pub total_bytes: u64,
     /// How many times its packed size a part may grow to, beyond the first 50 MB.
     pub ratio: u64,
@@ -28,6 +29,8 @@ pub struct Limits {
     pub shared_bytes: usize,
     /// Longest cell.
     pub cell_bytes: usize,
+    /// Longest row, all its cells together.
+    pub row_bytes: usize,
     pub columns: usize,
 }
 
@@ -38,6 +41,7 @@ impl Default for Limits {
             ratio: 100,
             shared_bytes: 128 << 20,
             cell_bytes: 1_000_000,
+            row_bytes: 4_000_000,
             columns: 1_000,
         }
     }

@@ -18,13 +18,18 @@ const TEXTS: &str = "<sst><si><t xml:space=\"preserve\"> Zoë &amp; Ann</t></si>
     <si><r><t>ri</t></r><r><t>ch</t></r><rPh><t>no</t></rPh></si></sst>";
 
 fn book(rows: &str) -> Vec<u8> {
+    book_with(rows, TEXTS)
+}
+
+/// A book of these rows and shared texts.
+fn book_with(rows: &str, texts: &str) -> Vec<u8> {
     let sheet = format!("<worksheet><sheetData>{rows}</sheetData></worksheet>");
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, text) in [
         ("xl/workbook.xml", BOOK),
         ("xl/_rels/workbook.xml.rels", LINKS),
         ("xl/styles.xml", STYLES),
-        ("xl/sharedStrings.xml", TEXTS),
+        ("xl/sharedStrings.xml", texts),
         ("xl/worksheets/rows.xml", &sheet),
     ] {
         writer.start_file(name, SimpleFileOptions::default()).unwrap();
@@ -105,4 +110,60 @@ fn what_cannot_be_read_is_refused_by_name() {
 fn a_bomb_is_stopped_by_its_ratio() {
     let bomb = format!("<row><c t=\"str\"><v>{}</v></c></row>", "<!-- -->".repeat(8 << 20));
     check_refused(&book(&bomb), &Limits::default(), "too_large_unpacked");
+}
+
+/// A book of five small parts whose cells all show one long text: what they grow to is bounded, by
+/// the cell, by the row and by all together.
+#[test]
+fn row_31_a_shared_text_counts_for_each_cell_that_shows_it() {
+    let limits =
+        Limits { cell_bytes: 1_000, row_bytes: 5_000, total_bytes: 50_000, ..Limits::default() };
+    let check = |length: usize, cells: usize, rows: usize, expected: Option<&str>| {
+        let row = format!("<row>{}</row>", "<c t=\"s\"><v>2</v></c>".repeat(cells));
+        let texts =
+            TEXTS.replace("</sst>", &format!("<si><t>{}</t></si></sst>", "x".repeat(length)));
+        let file = book_with(&row.repeat(rows), &texts);
+        let code = handed_out(&file, &limits).err().map(|fault| fault.code());
+        assert_eq!(code, expected, "{length} bytes in {cells} cells of {rows} rows");
+    };
+    check(1_000, 5, 5, None);
+    check(1_001, 1, 1, Some("too_large_unpacked"));
+    check(1_000, 6, 1, Some("too_large_unpacked"));
+    check(1_000, 5, 12, Some("too_large_unpacked"));
+}
+
+fn handed_out(file: &[u8], limits: &Limits) -> Result<u64, Fault> {
+    let mut bytes = 0;
+    read(Cursor::new(file), limits, &mut |cells: &[String]| {
+        bytes += cells.iter().map(|cell| cell.len() as u64 + 1).sum::<u64>();
+        assert!(bytes <= limits.total_bytes, "{bytes} bytes were handed out");
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// Entities, document types, depth and attributes without end: nothing is looked up, loaded or grown.
+#[test]
+fn row_33_xml_made_to_break_its_reader_is_refused_or_read_as_text() {
+    let bomb = "<!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;&a;&a;&a;&a;&a;\">]>";
+    let outside = "<!DOCTYPE x SYSTEM \"http://127.0.0.1:9/x.dtd\">";
+    let file = "<!DOCTYPE x [<!ENTITY f SYSTEM \"file:///etc/passwd\">]>";
+    for doctype in [bomb, outside, file] {
+        let texts = format!("{doctype}{TEXTS}");
+        let refused = rows(&book_with("<row><c><v>1</v></c></row>", &texts), &Limits::default());
+        assert_eq!(refused.unwrap_err().code(), "damaged_workbook", "{doctype}");
+    }
+    for entity in ["&f;", "&a;", "&#0;", "&#x110000;", "&"] {
+        let cell = format!("<row><c t=\"str\"><v>x{entity}y</v></c></row>");
+        match rows(&book(&cell), &Limits::default()) {
+            Ok(found) => assert!(!found[0][0].contains("root:"), "{entity}: {found:?}"),
+            Err(fault) => assert_eq!(fault.code(), "damaged_workbook", "{entity}"),
+        }
+    }
+    let deep =
+        format!("<row><c><v>1</v></c></row>{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
+    assert_eq!(rows(&book(&deep), &Limits::default()).unwrap(), [["1"]]);
+    let many: String = (0..100_000).map(|at| format!(" a{at}=\"1\"")).collect();
+    let wide = format!("<row><c{many} t=\"str\"><v>1</v></c></row>");
+    assert_eq!(rows(&book(&wide), &Limits::default()).unwrap(), [["1"]]);
 }

@@ -312,7 +312,7 @@ pub struct LinkClicks {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Reason {
+pub struct CountedReason {
     pub state: &'static str,
     pub reason: String,
     pub count: i64,
@@ -326,7 +326,7 @@ pub struct CampaignProgress {
     pub eta_seconds: Option<i64>,
     pub per_minute: Vec<Minute>,
     pub links: Vec<LinkClicks>,
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<CountedReason>,
 }
 
 fn counts(counts: campaigns::Counts) -> Counts {
@@ -627,7 +627,7 @@ pub async fn progress(
         reasons: report
             .reasons
             .into_iter()
-            .map(|(state, reason, count)| Reason { state: state.name(), reason, count })
+            .map(|(state, reason, count)| CountedReason { state: state.name(), reason, count })
             .collect(),
     }))
 }

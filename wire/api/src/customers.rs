@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::call::{Call, ReadCustomers, WriteCustomers};
 use crate::errors::{Problem, Result};
 use crate::input::{Incoming, Path, Query, object, parse};
-use crate::many::{ManyDone, as_lines, ndjson, receive};
+use crate::many::{OneOrMany, OneOrManyDone, as_lines, ndjson, receive};
 use crate::paging::{List, checked_limit, place};
 use crate::tables::ModeQuery;
 use crate::translate::{Consent, CustomerInput, Done, customer, path_ref};
@@ -186,11 +186,11 @@ fn customer_record(record: Record) -> CustomerRecord {
     security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(ModeQuery),
     request_body(content(
-        (CustomerInput = "application/json"),
+        (OneOrMany<CustomerInput> = "application/json"),
         (String = "application/x-ndjson"),
     )),
     responses(
-        (status = 200, body = ManyDone, description = "For an array; for one, its outcome"),
+        (status = 200, body = OneOrManyDone),
         (status = 201, body = Done, description = "A new customer"),
     ))]
 pub async fn upsert(

@@ -5,7 +5,7 @@ use axum::response::Response;
 use crate::call::{Call, WriteCustomers};
 use crate::errors::Result;
 use crate::input::{Incoming, object};
-use crate::many::{ManyDone, receive};
+use crate::many::{OneOrMany, OneOrManyDone, receive};
 use crate::translate::{Done, EventInput, event};
 
 /// Record events: one, an array of at most 10,000, or lines of NDJSON. An event with an `id` is
@@ -13,11 +13,11 @@ use crate::translate::{Done, EventInput, event};
 #[utoipa::path(post, path = "/v1/events", tag = "Events",
     security(("token" = ["customers:write"]), ("session" = ["editor"])),
     request_body(content(
-        (EventInput = "application/json"),
+        (OneOrMany<EventInput> = "application/json"),
         (String = "application/x-ndjson"),
     )),
     responses(
-        (status = 200, body = ManyDone, description = "For an array; for one, its outcome"),
+        (status = 200, body = OneOrManyDone),
         (status = 201, body = Done, description = "A new event"),
     ))]
 pub async fn record(call: Call<WriteCustomers>, body: Incoming) -> Result<Response> {

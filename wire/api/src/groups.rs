@@ -14,7 +14,7 @@ use crate::call::{Call, ReadCustomers, WriteCustomers};
 use crate::customers::{CustomerSummary, summary};
 use crate::errors::Result;
 use crate::input::{Incoming, Input, Path, Query, object};
-use crate::many::{ManyDone, receive};
+use crate::many::{OneOrMany, OneOrManyDone, receive};
 use crate::paging::{List, Paging};
 use crate::translate::{CustomerRefInput, customer_ref};
 
@@ -92,10 +92,10 @@ pub async fn customers(
     security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     request_body(content(
-        (CustomerRefInput = "application/json"),
+        (OneOrMany<CustomerRefInput> = "application/json"),
         (String = "application/x-ndjson"),
     )),
-    responses((status = 200, body = ManyDone, description = "For an array; for one, its outcome")))]
+    responses((status = 200, body = OneOrManyDone)))]
 pub async fn add(
     call: Call<WriteCustomers>,
     Path(id): Path<Uuid>,
@@ -114,10 +114,10 @@ pub async fn add(
     security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     request_body(content(
-        (CustomerRefInput = "application/json"),
+        (OneOrMany<CustomerRefInput> = "application/json"),
         (String = "application/x-ndjson"),
     )),
-    responses((status = 200, body = ManyDone, description = "For an array; for one, its outcome")))]
+    responses((status = 200, body = OneOrManyDone)))]
 pub async fn take(
     call: Call<WriteCustomers>,
     Path(id): Path<Uuid>,

@@ -110,14 +110,14 @@ pub async fn change(
 
 /// The first rows of a draft as they are read, and what the mapping makes of them.
 #[utoipa::path(post, path = "/v1/imports/{id}/preview", tag = "Imports",
-    request_body = PreviewInput,
+    request_body = ImportPreviewInput,
     security(("token" = ["imports"]), ("session" = ["editor"])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = List<PreviewRow>)))]
 pub async fn preview(
     call: Call<WriteImports>,
     Path(id): Path<Uuid>,
-    Input(body): Input<PreviewInput>,
+    Input(body): Input<ImportPreviewInput>,
 ) -> Result<Json<List<PreviewRow>>> {
     let rows = imports::preview(&call.ctx, ImportId(id), body.mapping.as_ref()).await?;
     let rows = rows.into_iter().map(|one| PreviewRow {

@@ -210,6 +210,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
     let (routes, _) = contents().split_for_parts();
     routes
         .route("/v1/openapi.json", get(show_document))
+        .route("/v1", any(not_found))
+        .route("/v1/", any(not_found))
         .route("/v1/{*rest}", any(not_found))
         .layer(DefaultBodyLimit::max(SMALL_BODY))
         .layer(axum::middleware::from_fn_with_state(api.clone(), audit::layer))

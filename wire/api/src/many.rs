@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures::{FutureExt, Stream, StreamExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tidings_domain::change::Change;
 use tidings_engine::{Ctx, changes};
@@ -35,6 +35,24 @@ const BATCH: usize = changes::BATCH;
 pub struct ManyDone {
     pub results: Vec<Done>,
     pub counts: ItemCounts,
+}
+
+/// What became of one item, or of the items of an array.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum OneOrManyDone {
+    One(Done),
+    Many(ManyDone),
+}
+
+/// One item, or an array of at most 10,000. This is for the document alone: the items of an array
+/// are read one by one, so that one that is wrong refuses no other.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    One(T),
+    #[expect(dead_code, reason = "nobody reads a request by this type")]
+    Many(Vec<T>),
 }
 
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -80,8 +98,8 @@ async fn one(ctx: &Ctx, change: Change) -> Result<Response> {
     let done = Done::from(changes::apply_one(ctx, change).await?);
     Ok(match done {
         Done::Refused(field) => return Err(Problem::invalid(vec![field])),
-        Done::Created(_) => (StatusCode::CREATED, Json(done)).into_response(),
-        _ => Json(done).into_response(),
+        Done::Created(_) => (StatusCode::CREATED, Json(OneOrManyDone::One(done))).into_response(),
+        _ => Json(OneOrManyDone::One(done)).into_response(),
     })
 }
 
@@ -94,7 +112,7 @@ async fn array(ctx: &Ctx, bytes: &[u8], read: &Read) -> Result<Response> {
     let items = items.into_iter().map(|item| read(item.get().as_bytes())).collect();
     let results = apply(ctx, items).await?;
     let counts = ItemCounts::of(&results);
-    Ok(Json(ManyDone { results, counts }).into_response())
+    Ok(Json(OneOrManyDone::Many(ManyDone { results, counts })).into_response())
 }
 
 /// Applies what could be read and puts the outcomes where the items were.

@@ -29,7 +29,8 @@ pub struct PersonalData {
     pub consent_history: Vec<ConsentEntry>,
     /// What happened, newest first.
     pub events: Vec<TimelineEvent>,
-    /// Their rows in every table, as they are kept: records, deliveries and all else.
+    /// Their rows in every table, as they are kept: records, deliveries and all else, also sign-ups
+    /// and suppressions of their addresses.
     #[schema(value_type = Object)]
     pub rows: BTreeMap<String, Vec<Json_>>,
 }

@@ -17,7 +17,7 @@ use crate::input::{Input, Path};
 
 /// The customers of one arm with one variant.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Group {
+pub struct ResultGroup {
     /// `message`, or in a test `test` or `rest`, or `holdout` or `global_holdout`.
     #[schema(example = "test")]
     pub arm: &'static str,
@@ -119,7 +119,7 @@ pub struct Contest {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CampaignResults {
-    pub groups: Vec<Group>,
+    pub groups: Vec<ResultGroup>,
     pub test: Option<Contest>,
     pub goal: Option<Goal>,
     pub uplift: Option<Uplift>,
@@ -133,9 +133,9 @@ pub struct WinnerInput {
     pub variant: String,
 }
 
-fn group(found: GroupResult, scale: u8, has_amount: bool) -> Group {
+fn group(found: GroupResult, scale: u8, has_amount: bool) -> ResultGroup {
     let counted = found.group;
-    Group {
+    ResultGroup {
         arm: counted.arm.name(),
         variant: found.name,
         customers: counted.customers,

@@ -22,7 +22,7 @@ pub enum Channel {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum SuppressedFor {
     #[default]
     Manual,
     HardBounce,
@@ -38,12 +38,12 @@ impl From<Channel> for StoredChannel {
     }
 }
 
-impl From<Reason> for SuppressionReason {
-    fn from(reason: Reason) -> SuppressionReason {
+impl From<SuppressedFor> for SuppressionReason {
+    fn from(reason: SuppressedFor) -> SuppressionReason {
         match reason {
-            Reason::Manual => SuppressionReason::Manual,
-            Reason::HardBounce => SuppressionReason::HardBounce,
-            Reason::Complaint => SuppressionReason::Complaint,
+            SuppressedFor::Manual => SuppressionReason::Manual,
+            SuppressedFor::HardBounce => SuppressionReason::HardBounce,
+            SuppressedFor::Complaint => SuppressionReason::Complaint,
         }
     }
 }
@@ -65,7 +65,7 @@ pub struct SuppressionInput {
     pub channel: Channel,
     pub address: String,
     #[serde(default)]
-    pub reason: Reason,
+    pub reason: SuppressedFor,
 }
 
 fn suppression(stored: suppressions::Suppression) -> Suppression {
@@ -114,7 +114,7 @@ pub struct SuppressionList {
     #[schema(example = json!(["ann@example.com"]))]
     pub entries: Vec<String>,
     #[serde(default)]
-    pub reason: Reason,
+    pub reason: SuppressedFor,
 }
 
 /// What became of a list.

@@ -12,7 +12,7 @@ use crate::attributes::{Attribute, AttributeInput, attribute};
 use crate::call::{Call, ReadCustomers, WriteCustomers};
 use crate::errors::{Problem, Result};
 use crate::input::{Incoming, Input, Path, Query, object};
-use crate::many::{ManyDone, receive};
+use crate::many::{OneOrMany, OneOrManyDone, receive};
 use crate::paging::List;
 use crate::translate::{ModeInput, RecordInput, record};
 
@@ -121,11 +121,11 @@ pub async fn add_field(
     security(("token" = ["customers:write"]), ("session" = ["editor"])),
     params(("name" = String, Path), ModeQuery),
     request_body(content(
-        (RecordInput = "application/json"),
+        (OneOrMany<RecordInput> = "application/json"),
         (String = "application/x-ndjson"),
     )),
     responses(
-        (status = 200, body = ManyDone, description = "For an array; for one, its outcome"),
+        (status = 200, body = OneOrManyDone),
         (status = 201, body = crate::translate::Done, description = "A new record"),
     ))]
 pub async fn upsert_records(

@@ -9,9 +9,11 @@ mod preferences;
 mod visitor;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -19,8 +21,11 @@ use tidings_domain::consent::Via;
 use tidings_engine::pages::Words;
 use tidings_engine::{Error, Hub, images, tracking};
 
+use tower_http::timeout::DeadlineBody;
 use visitor::{From, language};
 
+/// How long the small bodies that are sent here may take to arrive.
+const BODY_TIME: Duration = Duration::from_secs(30);
 /// A transparent GIF of one dot.
 const DOT: &[u8] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\
@@ -38,7 +43,14 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/f/embed.js", get(forms::script))
         .route("/f/{workspace}/{form}", get(forms::show).post(forms::submit))
         .layer(DefaultBodyLimit::max(64 * 1024))
+        .layer(axum::middleware::map_request(in_time))
         .with_state(hub)
+}
+
+/// A body arrives in time or the request ends: anybody may call these pages, and nobody may keep
+/// one by a byte now and then.
+async fn in_time(request: Request) -> Request {
+    request.map(|body| Body::new(DeadlineBody::new(BODY_TIME, body)))
 }
 
 /// A message was opened. The dot is shown whatever became of the token.

@@ -67,6 +67,9 @@ pub enum MimeError {
     Empty,
 }
 
+/// The longest address: 64 bytes, an @ and 255 more (RFC 5321, section 4.5.3.1).
+const ADDRESS_BYTES: usize = 320;
+
 /// Headers that belong to the fields of [`Message`] or to the transport.
 const OWN_HEADERS: [&str; 16] = [
     "from",
@@ -127,6 +130,10 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
 }
 
 fn address<'a>(what: &'static str, mailbox: &Mailbox<'a>) -> Result<Address<'a>, MimeError> {
+    // A line cannot be folded inside of it, and no line may be longer than 998 bytes.
+    if mailbox.address.len() > ADDRESS_BYTES {
+        return Err(MimeError::Address(what));
+    }
     let address = wire_address(mailbox.address).ok_or(MimeError::Address(what))?;
     let name = mailbox.name.filter(|name| !name.trim().is_empty()).map(unencoded);
     Ok(Address::new_address(name, address))

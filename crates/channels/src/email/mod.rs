@@ -29,7 +29,9 @@ mod outcome;
 mod plain_text;
 mod pool;
 mod relay;
-mod reply;
+/// For the tests that feed it with spoilt input.
+#[doc(hidden)]
+pub mod reply;
 mod stream;
 mod tls;
 

@@ -7,23 +7,23 @@ const SHOWN_CHARS: usize = 1000;
 
 /// One complete reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reply {
-    pub(super) code: u16,
+pub struct Reply {
+    pub code: u16,
     /// The lines without code, joined by line feeds.
-    pub(super) text: String,
+    pub text: String,
 }
 
 impl Reply {
-    pub(super) fn is_positive(&self) -> bool {
+    pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
-    pub(super) fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         matches!(self.code / 100, 4 | 5)
     }
 
     /// The enhanced status code (RFC 2034), if its class agrees with the code's.
-    pub(super) fn enhanced(&self) -> Option<&str> {
+    pub fn enhanced(&self) -> Option<&str> {
         let word = self.text.split([' ', '\n']).next()?;
         let mut parts = word.split('.');
         let class = parts.next()?.parse::<u16>().ok()?;
@@ -36,7 +36,7 @@ impl Reply {
     }
 
     /// Code and text in one line. Servers repeat the enhanced code in each line; it is kept once.
-    pub(super) fn one_line(&self) -> String {
+    pub fn one_line(&self) -> String {
         let enhanced = self.enhanced();
         let mut line = self.code.to_string();
         for (number, text) in self.text.split('\n').enumerate() {
@@ -58,7 +58,7 @@ impl Reply {
 
 /// The reply at the front of `input` and its length in bytes; `None` while it is incomplete. The error
 /// says why this can never become a reply.
-pub(super) fn parse(input: &[u8]) -> Result<Option<(Reply, usize)>, &'static str> {
+pub fn parse(input: &[u8]) -> Result<Option<(Reply, usize)>, &'static str> {
     let mut reply: Option<Reply> = None;
     let mut used = 0;
     loop {

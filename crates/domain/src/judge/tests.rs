@@ -354,6 +354,19 @@ fn a_verdict_holds_until_its_next_check() {
     assert!(turned > 1_000, "{turned} verdicts turned");
 }
 
+/// One rule of time everywhere: what ends at a time has ended at that very tick, and what is asked to
+/// be checked again then is checked by that rule.
+#[test]
+fn row_19_a_tag_has_ended_at_the_tick_of_its_end() {
+    let end = time("2026-11-25");
+    let rule = bound(&json!({"tag": "trial"}));
+    for (at, member) in [(end.0 - 1, true), (end.0, false), (end.0 + 1, false)] {
+        let verdict = judge(&rule, &ann(), Timestamp(at));
+        assert_eq!(verdict.member, member, "{} µs from its end", at - end.0);
+        assert_eq!(verdict.next_check_at, member.then_some(end), "{} µs from its end", at - end.0);
+    }
+}
+
 #[test]
 fn every_part_is_explained_with_what_decided() {
     let other = bound(&json!({"tag": "trial"}));

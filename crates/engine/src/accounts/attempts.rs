@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use parking_lot::Mutex;
 use tidings_domain::Timestamp;
 
+use crate::forms::place;
+
 /// Wrong passwords for one account before it must wait.
 const ACCOUNT_FREE: u32 = 5;
 /// Wrong passwords from one address before it must wait; offices share one.
@@ -20,6 +22,14 @@ const MAX_KEPT: usize = 10_000;
 struct Failures {
     count: u32,
     last: Timestamp,
+}
+
+/// The subscriber's line of an address: whoever has one of IPv6 has billions of addresses.
+fn line_of(address: &str) -> String {
+    match address.parse() {
+        Ok(ip) => place(ip).to_string(),
+        Err(_) => address.to_owned(),
+    }
 }
 
 /// Failures by account and by address.
@@ -45,7 +55,7 @@ impl Attempts {
         }
         let limits = [
             (format!("account {account}"), ACCOUNT_FREE, ACCOUNT_MAX_SECS),
-            (format!("address {address}"), ADDRESS_FREE, ADDRESS_MAX_SECS),
+            (format!("address {}", line_of(address)), ADDRESS_FREE, ADDRESS_MAX_SECS),
         ];
         for (key, free, max_secs) in &limits {
             let Some(failures) = kept.get(key).copied() else { continue };
@@ -68,7 +78,7 @@ impl Attempts {
     pub(super) fn succeeded(&self, account: &str, address: &str) {
         let mut kept = self.kept.lock();
         kept.remove(&format!("account {account}"));
-        if let Some(failures) = kept.get_mut(&format!("address {address}")) {
+        if let Some(failures) = kept.get_mut(&format!("address {}", line_of(address))) {
             failures.count = failures.count.saturating_sub(1);
         }
     }
@@ -102,6 +112,32 @@ mod tests {
         }
         assert_eq!(attempts.begin("a99", "1.2.3.4", NOW), Err(1));
         assert_eq!(attempts.begin("a99", "4.3.2.1", NOW), Ok(()));
+    }
+
+    #[test]
+    fn row_52_the_many_addresses_of_one_line_wait_together() {
+        let attempts = Attempts::default();
+        for n in 0..20 {
+            let address = format!("2001:db8:1:2::{n:x}");
+            assert_eq!(attempts.begin(&format!("a{n}"), &address, NOW), Ok(()));
+        }
+        assert_eq!(attempts.begin("a99", "2001:db8:1:2:ffff::1", NOW), Err(1));
+        assert_eq!(attempts.begin("a99", "2001:db8:1:3::1", NOW), Ok(()));
+    }
+
+    #[test]
+    fn row_52_a_thousand_tries_at_one_account_take_hours_and_lock_nobody_out_for_long() {
+        let attempts = Attempts::default();
+        let mut now = NOW;
+        for n in 0..1_000 {
+            // A botnet: every try from somewhere else.
+            let address = format!("10.{}.{}.1", n / 250, n % 250);
+            while let Err(wait) = attempts.begin("ann", &address, now) {
+                assert!(wait <= 60, "whoever knows the password waits no longer than a minute");
+                now = now.plus_secs(wait as i64);
+            }
+        }
+        assert!(now.ms_since(NOW) > 16 * 3_600 * 1_000);
     }
 
     #[test]

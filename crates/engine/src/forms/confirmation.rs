@@ -19,7 +19,7 @@ pub async fn send_confirmation(ctx: &Ctx, job: &Job) -> Result<Next> {
     };
     let Some(found) = ctx.workspace.sign_up(key).await? else { return Ok(Next::Done) };
     let is_settled = found.mailed_at.is_some() || found.confirmed_at.is_some();
-    if is_settled || ctx.now() > found.expires_at {
+    if is_settled || ctx.now() >= found.expires_at {
         return Ok(Next::Done);
     }
     let reason = ctx.workspace.suppression_of(&found.email).await?;

@@ -40,7 +40,7 @@ impl Limits {
 }
 
 /// One subscriber's line: an IPv4 address, or the first 64 bits of an IPv6 one.
-fn place(ip: IpAddr) -> IpAddr {
+pub(crate) fn place(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => {
             let [a, b, c, d, ..] = ip.segments();

@@ -15,6 +15,7 @@ pub use tidings_store::forms::Form as StoredForm;
 
 pub use confirmation::send_confirmation;
 pub use limits::Limits;
+pub(crate) use limits::place;
 pub use sign_up::{Confirmation, Faults, Filled, Submitted, confirm, confirmation, stamp, submit};
 
 use crate::pages::{self, Words, checked_language};

@@ -79,7 +79,7 @@ fn is_timely(hub: &Hub, form: FormId, stamp: &str) -> bool {
     let Some((id, at)) = body.split_at_checked(16) else { return false };
     let Ok(at) = at.try_into().map(i64::from_be_bytes) else { return false };
     let age_ms = hub.now().ms_since(Timestamp(at));
-    id == form.0.as_bytes() && (MIN_MS..=MAX_MS).contains(&age_ms)
+    id == form.0.as_bytes() && (MIN_MS..MAX_MS).contains(&age_ms)
 }
 
 /// Takes a filled-in form and mails its link.
@@ -214,7 +214,7 @@ async fn waiting(hub: &Arc<Hub>, token: &str) -> Result<Result<Waiting, Confirma
     if sign_up.confirmed_at.is_some() {
         return Ok(Err(Confirmation::Done(words, form.definition.redirect_url)));
     }
-    if ctx.now() > sign_up.expires_at {
+    if ctx.now() >= sign_up.expires_at {
         return Ok(Err(Confirmation::Expired(words)));
     }
     Ok(Ok(Waiting { ctx, key, sign_up, form, words }))

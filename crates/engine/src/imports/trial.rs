@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
@@ -187,8 +187,6 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
     }
 }
 
-type Hashing = BuildHasherDefault<DefaultHasher>;
-
 struct Trying<'a> {
     ctx: &'a Ctx,
     job: &'a Job,
@@ -196,7 +194,7 @@ struct Trying<'a> {
     run: String,
     trial: Trial,
     /// Hashes of what names the customers and records that earlier rows would make.
-    made: HashSet<u64, Hashing>,
+    made: HashSet<u64, RandomState>,
 }
 
 impl Trying<'_> {
@@ -314,14 +312,15 @@ impl Trying<'_> {
 
     /// Whether no earlier chunk would make the same one.
     fn is_first(&self, chunk: &Chunk, at: usize) -> bool {
-        names(chunk, at).iter().all(|name| !self.made.contains(name))
+        names(self.made.hasher(), chunk, at).iter().all(|name| !self.made.contains(name))
     }
 
     /// Remembers one that would be made; false where an earlier chunk would make it.
     fn note_made(&mut self, chunk: &Chunk, at: usize) -> bool {
         let first = self.is_first(chunk, at);
         if self.made.len() < MADE_MAX {
-            self.made.extend(names(chunk, at));
+            let names = names(self.made.hasher(), chunk, at);
+            self.made.extend(names);
         }
         first
     }
@@ -341,9 +340,9 @@ impl Trying<'_> {
     }
 }
 
-/// Hashes of what names the customer or record of a change.
-fn names(chunk: &Chunk, at: usize) -> Vec<u64> {
-    let hasher = Hashing::default();
+/// Hashes of what names the customer or record of a change. Their key is made anew each time, so that
+/// nobody can choose names that fall together.
+fn names(hasher: &RandomState, chunk: &Chunk, at: usize) -> Vec<u64> {
     match &chunk.changes {
         Ready::Customers { upserts, .. } => match upserts.get(at) {
             Some(Ok(one)) => {

@@ -6,6 +6,7 @@
 //! sections, say) each customer's mail has a structure of its own and is compiled by itself.
 
 use std::ops::Range;
+use std::panic::catch_unwind;
 
 use tidings_liquid::{Opaque, PieceKind, masked, pieces};
 
@@ -136,10 +137,20 @@ pub fn compile(source: &str) -> Result<String, MjmlFault> {
         let message = format!("more than {MAX_DEPTH} elements inside each other");
         return Err(MjmlFault { message, at: from + at });
     }
-    let parsed = mrml::parse(text).map_err(|error| {
-        let (message, at) = explain(text, &error);
-        MjmlFault { message, at: from + at }
-    })?;
+    // The parser steps into the middle of a letter where a tag is called by more than ASCII, and
+    // panics. Nobody's request is to end by that, nor the next thing of this kind.
+    let parsed = match catch_unwind(|| mrml::parse(text)) {
+        Ok(Ok(parsed)) => parsed,
+        Ok(Err(error)) => {
+            let (message, at) = explain(text, &error);
+            return Err(MjmlFault { message, at: from + at });
+        }
+        Err(_) => {
+            let at = odd_tag(text).unwrap_or_default();
+            let message = "this cannot be read as MJML; look for a tag with a letter beyond a to z";
+            return Err(MjmlFault { message: message.to_owned(), at: from + at });
+        }
+    };
     // A mail asks for no font of others' unless its author names one by mj-font.
     let fonts = Default::default();
     let options = mrml::prelude::render::RenderOptions { fonts, ..Default::default() };
@@ -173,6 +184,15 @@ fn too_deep(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// The first tag whose name or attributes hold letters beyond ASCII.
+fn odd_tag(text: &str) -> Option<usize> {
+    text.match_indices('<').map(|(at, _)| at).find(|at| {
+        let rest = &text[at + 1..];
+        let end = rest.find('>').unwrap_or(rest.len());
+        !rest[..end].is_ascii()
+    })
 }
 
 /// Says what the compiler found, and where.

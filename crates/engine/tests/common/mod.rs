@@ -26,7 +26,7 @@ pub struct Sending {
     pub ctx: Ctx,
     pub sink: MailSink,
     pub clock: Clock,
-    home: Home,
+    pub home: Home,
     stop: watch::Sender<bool>,
     pub folder: tempfile::TempDir,
 }

@@ -49,6 +49,8 @@ pub struct Tx {
     pub(crate) written: u64,
     /// Whose rows were written.
     pub(crate) touched: Touched,
+    /// What was deleted must not stay in SQLite's write-ahead log either.
+    pub(crate) scrubs_log: bool,
 }
 
 pub(crate) enum Connection {
@@ -58,8 +60,15 @@ pub(crate) enum Connection {
 
 impl Tx {
     pub(crate) fn new(connection: Connection, layout: Layout, schema: Arc<str>) -> Tx {
-        let touched = Touched::default();
-        Tx { connection, layout, schema, spelled: Spelled::default(), written: 0, touched }
+        Tx {
+            connection,
+            layout,
+            schema,
+            spelled: Spelled::default(),
+            written: 0,
+            touched: Touched::default(),
+            scrubs_log: false,
+        }
     }
 
     pub fn dialect(&self) -> Dialect {

@@ -160,7 +160,9 @@ pub(super) fn fault(error: rusqlite::Error) -> Error {
     }
 }
 
-/// Opens a file with the settings every connection must have.
+/// Opens a file with the settings every connection must have. What is deleted or replaced is
+/// overwritten at once, and not only when somebody is erased: an older value of theirs may lie in
+/// the free room of any page.
 pub fn connect(path: &Path, reads_only: bool, cache_kib: u32) -> Result<Sqlite> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -172,7 +174,7 @@ pub fn connect(path: &Path, reads_only: bool, cache_kib: u32) -> Result<Sqlite> 
         .execute_batch(&format!(
             "pragma journal_mode = wal; pragma synchronous = full; pragma temp_store = memory; \
              pragma cache_size = -{cache_kib}; pragma wal_autocheckpoint = 0; \
-             pragma foreign_keys = off; pragma query_only = {};",
+             pragma secure_delete = on; pragma foreign_keys = off; pragma query_only = {};",
             if reads_only { "on" } else { "off" }
         ))
         .map_err(fault)?;

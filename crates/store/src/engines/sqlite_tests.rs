@@ -131,6 +131,7 @@ async fn every_connection_has_the_settings_it_must_have() {
             ("wal_autocheckpoint", "0".to_owned()),
             ("foreign_keys", "0".to_owned()),
             ("temp_store", "2".to_owned()),
+            ("secure_delete", "1".to_owned()),
             ("query_only", query_only.to_string()),
         ]
     };

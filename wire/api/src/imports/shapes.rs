@@ -303,7 +303,7 @@ pub struct ImportChange {
 /// A mapping to look through.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PreviewInput {
+pub struct ImportPreviewInput {
     /// The draft's own unless given.
     #[schema(value_type = Option<MappingShape>)]
     pub mapping: Option<Mapping>,

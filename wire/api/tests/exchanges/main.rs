@@ -4,6 +4,7 @@
 //! cannot show: every route against every scope, sessions, and streams.
 
 mod home;
+mod hostile;
 mod images;
 mod nul;
 mod rights;

@@ -446,6 +446,37 @@ async fn schemas_of_the_document_have_one_meaning_each() {
     assert!(schemas.contains_key("CustomerInput") && schemas.contains_key("Problem"));
 }
 
+/// Two types of one name would be one schema in the document, and one of them a lie.
+#[test]
+fn no_two_types_of_the_document_share_a_name() {
+    let mut seen = std::collections::BTreeMap::new();
+    let mut folders = vec![std::path::PathBuf::from("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("read the sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("read a source");
+            for part in text.split("#[derive(").skip(1) {
+                let (derived, rest) = part.split_once(")]").expect("a list of derives");
+                if !derived.contains("ToSchema") {
+                    continue;
+                }
+                let words =
+                    rest.split_whitespace().skip_while(|word| !["struct", "enum"].contains(word));
+                let name = words.skip(1).next().expect("a type has a name");
+                let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+                if let Some(other) = seen.insert(name.clone(), path.clone()) {
+                    panic!("{name} is in {} and in {}", other.display(), path.display());
+                }
+            }
+        }
+    }
+    assert!(seen.len() > 100, "the types were found");
+}
+
 fn collect_references(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection as Sqlite;
 
@@ -17,6 +17,8 @@ use crate::engines::{Connection, Tx};
 const REST_PAGES: i32 = 500;
 /// How long the writer waits for readers to let go of the write-ahead log.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(20);
+/// How long after a failure the writer tries again to empty a log that must not keep what it holds.
+const SCRUB_EVERY: Duration = Duration::from_millis(500);
 
 /// When the write-ahead log is moved into the database, in pages of the log.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,8 @@ pub(super) struct Log {
     next_try: i32,
     /// The length at which the writer next moves the rest.
     next_rest: i32,
+    /// When the writer last failed to empty a log that must not keep what it holds.
+    scrub_failed: Option<Instant>,
     checkpointer: Checkpointer,
 }
 
@@ -62,11 +66,22 @@ impl Log {
             }))
             .map_err(fault)?;
         let checkpointer = Checkpointer::start(path);
-        Ok(Log { pages, checkpoints, next_try: checkpoints.limit, next_rest: 0, checkpointer })
+        let next_try = checkpoints.limit;
+        Ok(Log { pages, checkpoints, next_try, next_rest: 0, scrub_failed: None, checkpointer })
     }
 
-    pub(super) fn after_turn(&mut self, tx: &Tx) {
+    pub(super) fn after_turn(&mut self, tx: &mut Tx) {
         let pages = self.pages.load(Ordering::Relaxed);
+        // A reader may stand in the way; then this is not tried at every turn.
+        let waits = self.scrub_failed.is_some_and(|at| at.elapsed() < SCRUB_EVERY);
+        if tx.scrubs_log && !waits {
+            tx.scrubs_log = !self.finish(tx);
+            self.scrub_failed = tx.scrubs_log.then(Instant::now);
+            if !tx.scrubs_log {
+                self.pages.store(0, Ordering::Relaxed);
+                return;
+            }
+        }
         if pages < self.checkpoints.start {
             self.next_try = self.checkpoints.limit;
             self.next_rest = 0;

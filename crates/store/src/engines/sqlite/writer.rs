@@ -164,7 +164,7 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, endin
             std::mem::forget((tx, log));
             return;
         }
-        log.after_turn(&tx);
+        log.after_turn(&mut tx);
     }
     log.finish(&tx);
 }
