@@ -186,7 +186,7 @@ impl Running {
     /// it at once and with an error, so that a restart begins from what is on disk.
     pub async fn until_stopped(mut self) -> Result<()> {
         tokio::select! {
-            () = self.orders.to_stop() => {}
+            () = self.orders.stopping() => {}
             failure = tidings_store::disk_failed() => bail!("{failure}; start again to go on"),
         }
         tracing::info!("stopping");
@@ -257,7 +257,7 @@ impl Orders {
     }
 
     /// Waits for SIGTERM or Ctrl-C.
-    async fn to_stop(&mut self) {
+    async fn stopping(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

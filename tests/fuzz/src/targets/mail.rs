@@ -61,7 +61,7 @@ fn html(input: &[u8]) {
         assert_eq!(with_parameters(&once, &parameters), once, "added once");
     }
     let changed = with_parameters_everywhere(&source, &parameters);
-    assert_eq!(links_of(&changed).len() <= links.len(), true, "no link is added");
+    assert!(links_of(&changed).len() <= links.len(), "no link is added");
     let shown = plain_text(&source);
     assert!(!shown.contains('\0') || source.contains('\0'));
 }

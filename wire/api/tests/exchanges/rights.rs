@@ -464,9 +464,9 @@ fn no_two_types_of_the_document_share_a_name() {
                 if !derived.contains("ToSchema") {
                     continue;
                 }
-                let words =
+                let mut words =
                     rest.split_whitespace().skip_while(|word| !["struct", "enum"].contains(word));
-                let name = words.skip(1).next().expect("a type has a name");
+                let name = words.nth(1).expect("a type has a name");
                 let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
                 if let Some(other) = seen.insert(name.clone(), path.clone()) {
                     panic!("{name} is in {} and in {}", other.display(), path.display());
