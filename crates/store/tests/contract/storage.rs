@@ -93,11 +93,11 @@ async fn a_damaged_page_is_told() {
     let db = rusqlite::Connection::open(&file).unwrap();
     db.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(())).unwrap();
     let root = "select rootpage from sqlite_schema where name = 'events' and type = 'table'";
-    let root: u64 = db.query_row(root, [], |row| row.get(0)).unwrap();
-    let size: u64 = db.query_row("pragma page_size", [], |row| row.get(0)).unwrap();
+    let root: i64 = db.query_row(root, [], |row| row.get(0)).unwrap();
+    let size: i64 = db.query_row("pragma page_size", [], |row| row.get(0)).unwrap();
     drop(db);
     let mut out = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
-    out.seek(SeekFrom::Start((root - 1) * size)).unwrap();
+    out.seek(SeekFrom::Start(((root - 1) * size) as u64)).unwrap();
     out.write_all(&vec![0x5a; size as usize]).unwrap();
     for (deep, is_found) in [(true, true), (false, false)] {
         let found = health::examine(&test.home, deep).await.unwrap().expect("there is a hub");
