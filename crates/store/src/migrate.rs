@@ -45,14 +45,14 @@ pub static WORKSPACE: &[Migration] = migrations! { "sqlite", "postgres";
     13 "merges" "0013_merges.sql",
     14 "retention" "0014_retention.sql",
     15 "definitions" "0015_definitions.sql",
-    50 "storage_samples" "0050_storage_samples.sql",
+    16 "storage_samples" "0016_storage_samples.sql",
 };
 
 pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_system";
     1 "system" "0001_system.sql",
     2 "files_shared" "0002_files_shared.sql",
     3 "people" "0003_people.sql",
-    50 "node_keys" "0050_node_keys.sql",
+    4 "node_keys" "0004_node_keys.sql",
 };
 
 /// How many partitions a hot table has where the workspace is partitioned.
