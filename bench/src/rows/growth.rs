@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value as Json, json};
 
-use super::campaign::latest;
+use super::campaign::{SHOP, latest, launch_from, settled};
 use crate::http::{Answer, Load, request, run};
 use crate::hub::{Hub, Place, Sink};
 use crate::measure::{Goal, Row, median};
@@ -20,12 +20,8 @@ use crate::{Options, host};
 const TIMES: u64 = 100;
 /// How long changes are applied in a round.
 const APPLIED: Duration = Duration::from_secs(3);
-/// Customers judged in a round, so many changed by one call.
-const JUDGED: u64 = 10_000;
+/// Customers changed by one call where they are judged.
 const A_CALL: u64 = 500;
-/// Mails that count in a round, as a part of the small base; what comes before and after does not.
-const COUNTED: u64 = 7;
-const OF: u64 = 10;
 const FLAT: Goal = Goal::Between(0.8, 1.2);
 
 /// One base, its hub and its sink.
@@ -58,14 +54,17 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     }
     for _ in 0..options.rounds {
         for base in &mut bases {
-            let cost = base.judge().await?;
+            let cost = base.judge(sizes[0] / 2).await?;
             base.costs[1].push(cost);
         }
     }
     for round in 0..options.rounds {
         for base in &mut bases {
-            let cost = base.send(&format!("Round {round}"), sizes[0]).await?;
-            base.costs[2].push(cost);
+            // One campaign to the large base has the mails of a hundred to the small one.
+            if base.customers == sizes[0] || round == options.rounds / 2 {
+                let cost = base.send(&format!("Round {round}")).await?;
+                base.costs[2].push(cost);
+            }
         }
     }
     let work = format!("growth from {} to {} customers", sizes[0], sizes[1]);
@@ -139,17 +138,19 @@ impl Base {
         }
     }
 
-    /// Changes many at once and waits until all of them are judged.
-    async fn judge(&mut self) -> anyhow::Result<f64> {
+    /// Changes so many, each once, and waits until all of them are judged.
+    async fn judge(&mut self, customers: u64) -> anyhow::Result<f64> {
         let mut api = self.hub.api().await?;
-        let first = self.numbers.fetch_add(JUDGED, std::sync::atomic::Ordering::Relaxed);
+        let first = self.numbers.fetch_add(customers, std::sync::atomic::Ordering::Relaxed);
+        let step = self.customers / customers;
         let began = Instant::now();
-        for call in 0..JUDGED / A_CALL {
-            let many: Vec<Json> = (0..A_CALL)
+        let all: Vec<u64> = (0..customers).collect();
+        for some in all.chunks(A_CALL as usize) {
+            let many: Vec<Json> = some
+                .iter()
                 .map(|at| {
-                    let number = first + call * A_CALL + at;
-                    let whom = external_id(mixed(number) % self.customers);
-                    let revenue = (mixed(number ^ 0xb0b) % 1_000_000) as f64 / 100.0;
+                    let whom = external_id(at * step);
+                    let revenue = (mixed((first + at) ^ 0xb0b) % 1_000_000) as f64 / 100.0;
                     json!({"external_id": whom, "attributes": {"revenue": revenue}})
                 })
                 .collect();
@@ -157,7 +158,7 @@ impl Base {
             ensure!(done["counts"]["refused"] == 0, "changes were refused: {}", done["counts"]);
         }
         self.judged().await?;
-        Ok(began.elapsed().as_secs_f64() * 1e6 / JUDGED as f64)
+        Ok(began.elapsed().as_secs_f64() * 1e6 / customers as f64)
     }
 
     /// Waits until nobody waits to be judged.
@@ -178,56 +179,19 @@ impl Base {
         }
     }
 
-    /// Sends to everybody, and stops once a part of the small base has come.
-    async fn send(&mut self, name: &str, small: u64) -> anyhow::Result<f64> {
-        let mut api = self.hub.api().await?;
-        let draft = json!({
-            "name": name,
-            "segment_id": null,
-            "template_id": self.template,
-            "sender": {"name": "Shop", "address": "news@shop.example"},
-            "class": "transactional",
-        });
-        let campaign = api.post("/v1/campaigns", &draft).await?;
-        let campaign = campaign["id"].as_str().context("the campaign has no id")?.to_owned();
+    /// Sends to everybody, from the launch until the last mail has come.
+    async fn send(&mut self, name: &str) -> anyhow::Result<f64> {
         let (before, _) = latest(&mut self.sink).await?;
-        api.post(&format!("/v1/campaigns/{campaign}/launch"), &json!({})).await?;
-        let from = small / OF;
-        let began = self.arrived(before + from).await?;
-        let ended = self.arrived(began.0 + small * COUNTED / OF).await?;
-        let cost = (ended.1 - began.1).as_secs_f64() * 1e6 / (ended.0 - began.0) as f64;
-        // A small campaign may be over before it is told to end.
-        let path = format!("/v1/campaigns/{campaign}");
-        if api.get(&path).await?["state"] != "done" {
-            let _ = api.post(&format!("{path}/cancel"), &json!({})).await;
-        }
-        let began = Instant::now();
-        loop {
-            let state = api.get(&path).await?["state"].clone();
-            if state == "done" || state == "cancelled" {
-                break;
-            }
-            ensure!(
-                began.elapsed() < Duration::from_secs(300),
-                "the campaign does not end: {state}"
-            );
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        latest(&mut self.sink).await?;
-        Ok(cost)
-    }
-
-    /// Waits until the sink has counted so many; gives how many those were, and when.
-    async fn arrived(&mut self, mails: u64) -> anyhow::Result<(u64, Instant)> {
-        let began = Instant::now();
+        let launched = launch_from(&self.hub, &self.template, name, &SHOP).await?;
         loop {
             let (count, _) = self.sink.count().await?;
-            if count >= mails {
-                return Ok((count, Instant::now()));
+            if count >= before + self.customers {
+                break;
             }
-            if began.elapsed() > Duration::from_secs(120) {
-                bail!("after two minutes the sink has counted {count} of {mails} mails");
-            }
+            ensure!(launched.at.elapsed() < Duration::from_secs(1_200), "{count} mails came");
         }
+        let cost = launched.at.elapsed().as_secs_f64() * 1e6 / self.customers as f64;
+        settled(&self.hub, &launched.campaign, self.customers).await?;
+        Ok(cost)
     }
 }

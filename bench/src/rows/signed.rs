@@ -10,9 +10,11 @@ use crate::hub::{Hub, Place, Sink};
 use crate::limits::signatures;
 use crate::measure::{Goal, Row};
 
-const UNSIGNED: Sender = Sender { name: "Plain", address: "news@plain.example" };
-const ED25519: Sender = Sender { name: "Shop", address: "news@edwards.example" };
-const RSA: Sender = Sender { name: "Shop", address: "news@rivest.example" };
+const UNSIGNED: Sender =
+    Sender { name: "Plain", address: "news@plain.example", class: "marketing" };
+const ED25519: Sender =
+    Sender { name: "Shop", address: "news@edwards.example", class: "marketing" };
+const RSA: Sender = Sender { name: "Shop", address: "news@rivest.example", class: "marketing" };
 
 pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     // Three campaigns a round.
