@@ -15,7 +15,7 @@ const shots = process.env.TIDINGS_SHOTS
 const TEXT = 'Kundennr;E-Mail;Vorname;Geburtstag;Umsatz;Anrede\r\n'
   + '7001;ZOE@example.com;  zo\u00eb ;31.12.1999;1.234,50;F\r\n'
   + '7002;jurgen@example.com;j\u00fcrgen;24.02.1980;12,00;M\r\n'
-  + '7003;nobody;x;01.13.1980;1,00;M\r\n'
+  + '7003;nobody;x;13.01.1980;1,00;M\r\n'
 const FILE = { name: 'kunden.csv', mimeType: 'text/csv', buffer: Buffer.from(TEXT, 'latin1') }
 
 async function shot(name) {

@@ -115,18 +115,28 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     }
     let body = match (message.html, message.text) {
         (Some(html), text) => {
-            let text = text.map_or_else(|| Cow::from(plain_text(html)), Cow::from);
-            let boundary = boundary(message.message_id, &[&text, html]);
+            let html = lines_of(html);
+            let text = text.map_or_else(|| Cow::from(plain_text(&html)), lines_of);
+            let boundary = boundary(message.message_id, &[&text, &html]);
             let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
             let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
             MimePart::new(kind, parts)
         }
-        (None, Some(text)) => MimePart::new("text/plain", text),
+        (None, Some(text)) => MimePart::new("text/plain", lines_of(text)),
         (None, None) => return Err(MimeError::Empty),
     };
     let mut bytes = Vec::new();
     builder.body(body).serialize(&mut bytes);
     Ok(bytes)
+}
+
+/// A text whose lines all end in a line feed: a carriage return of its own may not stand in a mail
+/// (RFC 5322, 2.3), and servers refuse it.
+fn lines_of(text: &str) -> Cow<'_, str> {
+    match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
+        false => text.into(),
+    }
 }
 
 fn address<'a>(what: &'static str, mailbox: &Mailbox<'a>) -> Result<Address<'a>, MimeError> {

@@ -57,6 +57,8 @@ pub(crate) struct Run {
     lanes: lanes::Lanes,
     /// Set when this run must end: told to stop, fenced, paused, or the relay is gone.
     ending: AtomicBool,
+    /// A server has answered for a message, so the relay is not away.
+    reached: AtomicBool,
     why: Mutex<Option<Ending>>,
 }
 
@@ -159,6 +161,7 @@ pub async fn run(ctx: &Ctx, job: &Job, stop: &watch::Receiver<bool>) -> Result<N
         way: RwLock::new(Arc::new(way)),
         lanes: lanes::Lanes::default(),
         ending: AtomicBool::new(false),
+        reached: AtomicBool::new(false),
         why: Mutex::new(None),
     });
     send_shard(&run, stop).await
@@ -348,6 +351,8 @@ async fn finish(run: &Arc<Run>) -> Result<Next> {
     let now = ctx.now();
     match &why {
         Some(Ending::RelayGone(reason)) => guard::watch_relay(run, Some(reason)).await,
+        // A run that had nothing to hand over knows nothing of the relay.
+        None if !run.reached.load(Ordering::Acquire) => {}
         None | Some(Ending::Halted) => guard::watch_relay(run, None).await,
         Some(_) => {}
     }

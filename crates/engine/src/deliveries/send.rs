@@ -424,6 +424,9 @@ async fn skip_all(run: &Run, skipped: Vec<(CustomerId, String, String)>) {
 
 /// What an outcome on the wire means for the delivery.
 fn judge(run: &Run, ready: Ready, outcome: Outcome) -> Finished {
+    if matches!(outcome, Outcome::Sent { .. } | Outcome::Refused(_)) {
+        run.reached.store(true, Ordering::Release);
+    }
     let attempts = ready.delivery.attempts + 1;
     let mut repeats = ready.delivery.repeats;
     let attempt = match outcome {
