@@ -115,14 +115,14 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     }
     let body = match (message.html, message.text) {
         (Some(html), text) => {
-            let html = lines_of(html);
-            let text = text.map_or_else(|| Cow::from(plain_text(&html)), lines_of);
+            let html = sendable(html);
+            let text = text.map_or_else(|| Cow::from(plain_text(&html)), sendable);
             let boundary = boundary(message.message_id, &[&text, &html]);
             let parts = vec![MimePart::new("text/plain", text), MimePart::new("text/html", html)];
             let kind = ContentType::new("multipart/alternative").attribute("boundary", boundary);
             MimePart::new(kind, parts)
         }
-        (None, Some(text)) => MimePart::new("text/plain", lines_of(text)),
+        (None, Some(text)) => MimePart::new("text/plain", sendable(text)),
         (None, None) => return Err(MimeError::Empty),
     };
     let mut bytes = Vec::new();
@@ -130,11 +130,11 @@ pub fn build(message: &Message<'_>) -> Result<Vec<u8>, MimeError> {
     Ok(bytes)
 }
 
-/// A text whose lines all end in a line feed: a carriage return of its own may not stand in a mail
-/// (RFC 5322, 2.3), and servers refuse it.
-fn lines_of(text: &str) -> Cow<'_, str> {
-    match text.contains('\r') {
-        true => text.replace("\r\n", "\n").replace('\r', "\n").into(),
+/// A text without what may not stand in a mail (RFC 5322, 2.3 and 4), and what servers refuse: carriage
+/// returns of their own, and NUL.
+fn sendable(text: &str) -> Cow<'_, str> {
+    match text.contains(['\r', '\0']) {
+        true => text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "").into(),
         false => text.into(),
     }
 }
