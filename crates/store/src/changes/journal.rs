@@ -22,20 +22,20 @@ pub struct Journal {
     entries: BTreeMap<Subject, Entry>,
 }
 
-/// A customer (table number 0 and no key) or a record of a table.
+/// A customer (table number 0 and no key) or a record of a table, in the order of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
-    pub bucket: u16,
     /// The customer, or the record's owner; nil for records of nobody.
     pub customer: Uuid,
     pub table: i32,
     pub key: String,
+    pub bucket: u16,
 }
 
 impl Subject {
     pub fn customer(id: CustomerId) -> Subject {
         let bucket = tidings_domain::bucket_of(id);
-        Subject { bucket, customer: id.0, table: 0, key: String::new() }
+        Subject { customer: id.0, table: 0, key: String::new(), bucket }
     }
 }
 

@@ -52,18 +52,18 @@ static SLICE_OF: Sql = Sql::reference(
     "journal_slice",
     "select bucket, customer_id, table_number, record_key, part, at, created, changes
      from {s}import_journal where import_number = ?1
-     order by bucket, customer_id, table_number, record_key, part limit ?2",
+     order by customer_id, table_number, record_key, part limit ?2",
 );
 static OF_SUBJECT: Sql = Sql::reference(
     "journal_of_subject",
     "select bucket, customer_id, table_number, record_key, part, at, created, changes
-     from {s}import_journal where import_number = ?1 and bucket = ?2 and customer_id = ?3
-       and table_number = ?4 and record_key = ?5 order by part",
+     from {s}import_journal where import_number = ?1 and customer_id = ?2
+       and table_number = ?3 and record_key = ?4 order by part",
 );
 static FORGET_SLICE: Sql = Sql::reference(
     "forget_journal_slice",
     "delete from {s}import_journal where import_number = ?1
-       and (bucket, customer_id, table_number, record_key, part) <= (?2, ?3, ?4, ?5, ?6)",
+       and (customer_id, table_number, record_key, part) <= (?2, ?3, ?4, ?5)",
 );
 
 static OWN: &[&Sql] = &[&START, &KEEP, &COUNT, &SLICE_OF, &OF_SUBJECT, &FORGET_SLICE];
@@ -161,8 +161,8 @@ async fn undo_slice(tx: &mut Tx, how: &Undoing<'_>) -> Result<Undone> {
         // The last one may have been cut; the next slice has all of it.
         stories.pop();
     } else if let (false, [story]) = (whole, stories.as_slice()) {
-        let Subject { bucket, customer, table, key } = story.subject.clone();
-        let params = crate::params![number, bucket, customer, i64::from(table), key];
+        let Subject { customer, table, key, .. } = story.subject.clone();
+        let params = crate::params![number, customer, i64::from(table), key];
         stories = self::stories::stories(&tx.query(&OF_SUBJECT, params).await?)?;
     }
     let mut out = Outcome::default();
@@ -182,9 +182,8 @@ async fn undo_slice(tx: &mut Tx, how: &Undoing<'_>) -> Result<Undone> {
     }
     out.write(tx, number).await?;
     if let Some(Story { subject, last_part, .. }) = stories.last() {
-        let Subject { bucket, customer, table, key } = subject.clone();
-        let table = i64::from(table);
-        let params = crate::params![number, bucket, customer, table, key, *last_part];
+        let Subject { customer, table, key, .. } = subject.clone();
+        let params = crate::params![number, customer, i64::from(table), key, *last_part];
         tx.execute(&FORGET_SLICE, params).await?;
     }
     Ok(out.undone)
