@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use rusqlite::{Connection, OpenFlags};
 
+use super::search::until_indexed;
 use crate::http::{Answer, Load, request, run};
 use crate::hub::{Hub, Place};
 use crate::limits::sqlite_fill::{self, ReadyEvent};
@@ -30,6 +31,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let token = place.prepare().await?;
     let hub = Hub::start(&place, &token).await?;
     hub.import(&file, BASE).await?;
+    until_indexed(&hub, BASE).await?;
     let numbers = Arc::new(AtomicU64::new(1));
     let goals = [(BATCH as usize, Goal::AtLeast(0.3)), (10_000, Goal::None)];
     let mut rows = goals.map(|(a_commit, goal)| {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value as Json, json};
 
 use super::campaign::{SHOP, latest, launch_from, settled};
+use super::search::until_indexed;
 use crate::http::{Answer, Load, request, run};
 use crate::hub::{Hub, Place, Sink};
 use crate::measure::{Goal, Row, median};
@@ -92,6 +93,7 @@ impl Base {
         let token = place.prepare().await?;
         let hub = Hub::start(&place, &token).await?;
         hub.import(&file, customers).await?;
+        until_indexed(&hub, customers).await?;
         let html = "<p>Hello {{ customer.first_name }} of {{ customer.city }}.</p>";
         let template = json!({"name": "Growth", "subject": "News", "html": html});
         let template = hub.api().await?.post("/v1/templates", &template).await?;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value as Json, json};
 
+use super::search::until_indexed;
 use crate::http::{Connection, request};
 use crate::hub::{Api, Hub, Place};
 use crate::measure::{Goal, Row, median, percentile_ms};
@@ -61,6 +62,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let token = place.prepare().await?;
     let hub = Hub::start(&place, &token).await?;
     hub.import(&file, all).await?;
+    until_indexed(&hub, all).await?;
     let mut api = hub.api().await?;
     let segments = prepare(&mut api).await?;
     until_evaluated(&mut api, segments).await?;

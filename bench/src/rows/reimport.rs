@@ -4,6 +4,7 @@
 use anyhow::ensure;
 
 use super::import::same;
+use super::search::until_indexed;
 use crate::hub::{Hub, Place};
 use crate::limits::{sqlite_again, sqlite_fill};
 use crate::measure::{Goal, Row};
@@ -25,6 +26,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let token = place.prepare().await?;
     let hub = Hub::start(&place, &token).await?;
     hub.import(&file, rows).await?;
+    until_indexed(&hub, rows).await?;
     let path = host::fresh("reimport-limit")?.join("limit.db");
     let mut db = sqlite_fill::like(&place.file(), &path, &["customers", "identities"])?;
     let columns = sqlite_fill::attribute_columns(&place.file())?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
+use super::search::until_indexed;
 use crate::http::{Answer, Load, Loaded, request, run};
 use crate::hub::{Hub, Place};
 use crate::measure::{Goal, Row, median, percentile_ms};
@@ -28,6 +29,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     let token = place.prepare().await?;
     let hub = Hub::start(&place, &token).await?;
     hub.import(&file, BASE).await?;
+    until_indexed(&hub, BASE).await?;
     let limit = Limit::start().await?;
     // Goes on from load to load, so that every upsert writes a score that was never there before.
     let numbers = Arc::new(AtomicU64::new(1));

@@ -38,7 +38,7 @@ const SERVER_BYTES: usize = 2 * 1024 * 1024;
 const AHEAD: usize = 2;
 /// Chunks that wait for their turn at once where there is one writer, which keeps their order and
 /// puts many into one commit while nobody else writes.
-const QUEUED: usize = 8;
+const QUEUED: usize = 40;
 /// Pauses before a chunk is tried again where the database is away or full for a moment.
 const PAUSES_MS: [u64; 4] = [100, 500, 2_000, 5_000];
 /// After so many runs that ended in an error of another kind, the import is given up.

@@ -33,6 +33,9 @@ use crate::{Ctx, Error, Hub, Result};
 /// How often a workspace is looked at although nobody rang, for work that other processes left.
 const LOOK_EVERY_SECS: i64 = 2;
 
+/// From one look to the next at least.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
 /// How often what is kept for a time only is looked through.
 const CLEAN_EVERY_SECS: i64 = 3_600;
 
@@ -82,6 +85,7 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
     let mut clean_at = Timestamp(0);
     let mut measure_at = Timestamp::now().plus_secs(MEASURE_AFTER_SECS);
     while !*stop.borrow() {
+        let looked = tokio::time::Instant::now();
         while let Some(ended) = running.try_join_next_with_id() {
             // One that panicked has ended too; its lease lapses, and then it is tried again.
             let task = ended.map_or_else(|error| error.id(), |(task, ())| task);
@@ -135,6 +139,8 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
             () = tokio::time::sleep(pause) => {}
             _ = stop.changed() => {}
         }
+        // Thousands of changes a second each say that there is work; a look finds it for all of them.
+        tokio::time::sleep_until(looked + LOOK_PAUSE).await;
     }
     places.stop_all();
     while running.join_next().await.is_some() {}

@@ -166,9 +166,8 @@ impl Batch {
         prepared: &[Result<Prepared, Refusal>],
     ) -> Result<Batch> {
         let good = || prepared.iter().flatten();
-        let identities: Vec<Identity> =
-            good().flat_map(|one| one.identities.iter().cloned()).collect();
-        let by_identity = find_identities(tx, &identities).await?;
+        let firsts = good().filter(|one| one.id.is_none()).filter_map(first_name);
+        let mut by_identity = find_identities(tx, firsts).await?;
         let ids: HashSet<CustomerId> =
             by_identity.values().copied().chain(good().filter_map(|one| one.id)).collect();
         let mut touched = vec![false; how.schema.attributes.len()];
@@ -190,8 +189,51 @@ impl Batch {
             let ids = moved.values().copied().collect();
             customers.extend(load_working(tx, &how.schema, &ids, &positions, keep).await?);
         }
-        let (wanted, dropped) = (HashMap::with_capacity(identities.len()), HashMap::new());
-        Ok(Batch { customers, moved, by_identity, wanted, dropped, positions, slots })
+        let (wanted, dropped) = (HashMap::new(), HashMap::new());
+        let mut batch = Batch { customers, moved, by_identity, wanted, dropped, positions, slots };
+        let others = batch.other_names(prepared);
+        batch.wanted.reserve(others.len());
+        by_identity = find_identities(tx, others).await?;
+        let is_new = |id: &CustomerId| !batch.customers.contains_key(id);
+        let ids: HashSet<CustomerId> = by_identity.values().copied().filter(is_new).collect();
+        let more = load_working(tx, &how.schema, &ids, &batch.positions, keep).await?;
+        batch.customers.extend(more);
+        batch.by_identity.extend(by_identity);
+        Ok(batch)
+    }
+
+    /// The names of a batch that are still to be looked up. One that its customer is called by
+    /// already is not, where no other change names it: then only they can have it, or whoever else
+    /// has it keeps it.
+    fn other_names<'p>(&mut self, prepared: &'p [Result<Prepared, Refusal>]) -> Vec<&'p Identity> {
+        let mut named: HashMap<&Identity, u32> = HashMap::with_capacity(prepared.len() * 2);
+        for identity in prepared.iter().flatten().flat_map(|one| &one.identities) {
+            *named.entry(identity).or_default() += 1;
+        }
+        let mut others = Vec::new();
+        for one in prepared.iter().flatten() {
+            let first = match one.id {
+                Some(_) => None,
+                None => first_name(one),
+            };
+            let id = match one.id {
+                Some(id) => Some(self.moved.get(&id).copied().unwrap_or(id)),
+                None => first.and_then(|name| self.by_identity.get(name)).copied(),
+            };
+            let customer = id.and_then(|id| self.customers.get(&id));
+            for identity in one.identities.iter().filter(|identity| first != Some(identity)) {
+                let own = customer.and_then(|customer| customer.names.get(slot_of(identity.kind)));
+                match (id, own) {
+                    (Some(id), Some(Some(own)))
+                        if *own == identity.value && named[identity] == 1 =>
+                    {
+                        self.by_identity.insert(identity.clone(), id);
+                    }
+                    _ => others.push(identity),
+                }
+            }
+        }
+        others
     }
 
     /// Applies every change in memory, in order.
@@ -253,7 +295,7 @@ impl Batch {
                 }
                 continue;
             }
-            let slot = &mut working.names[identity.kind.number() as usize - 1];
+            let slot = &mut working.names[slot_of(identity.kind)];
             // A name that came with a merge finds the customer, who is not called by it.
             if found_by == Some(identity) && slot.as_ref().is_some_and(|own| *own != identity.value)
             {
@@ -536,6 +578,16 @@ impl Batch {
             }
         }
     }
+}
+
+/// The name by which an upsert looks for its customer first.
+fn first_name(one: &Prepared) -> Option<&Identity> {
+    one.identities.iter().find(|name| one.match_by.is_none_or(|kind| kind == name.kind))
+}
+
+/// Where a kind of name stands in `Working::names`.
+fn slot_of(kind: IdentityKind) -> usize {
+    kind.number() as usize - 1
 }
 
 impl Working {

@@ -240,12 +240,12 @@ pub struct Known {
 }
 
 /// Finds customers by identity in one statement.
-pub async fn find_identities(
+pub async fn find_identities<'i>(
     tx: &mut Tx,
-    identities: &[Identity],
+    identities: impl IntoIterator<Item = &'i Identity>,
 ) -> Result<HashMap<Identity, CustomerId>> {
     let mut rows: Vec<Vec<Param>> = identities
-        .iter()
+        .into_iter()
         .map(|identity| {
             vec![
                 identity_bucket(identity.kind, &identity.value).into(),

@@ -7,7 +7,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rusqlite::types::{ToSql, ToSqlOutput, Value as SqlValue, ValueRef};
@@ -226,7 +226,13 @@ impl SqliteDb {
         let (interactive, interactive_queue) = mpsc::channel(4 * GROUP);
         let (bulk, bulk_queue) = mpsc::channel(8);
         let commits = Arc::new(AtomicU64::new(0));
-        let queues = Queues { interactive: interactive_queue, bulk: bulk_queue };
+        let now = Instant::now();
+        let queues = Queues {
+            interactive: interactive_queue,
+            bulk: bulk_queue,
+            asked_at: now,
+            rest_until: now,
+        };
         let log = Log::watch(path, &mut writer, checkpoints, commits.clone())?;
         let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("db").to_owned();
         let committed = Arc::new(Commits::default());

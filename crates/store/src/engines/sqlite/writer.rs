@@ -20,9 +20,14 @@ use crate::{Error, Result};
 pub(super) const GROUP: usize = 256;
 /// How long one write turn gathers commands before it commits.
 const TURN: Duration = Duration::from_millis(8);
-/// How long a turn of bulk commands goes on while no interactive one comes: a commit costs the same
-/// for many chunks of an import as for one.
-const BULK_TURN: Duration = Duration::from_millis(40);
+/// How long a turn of bulk commands goes on while interactive ones come now and then.
+const BULK_TURN: Duration = Duration::from_millis(12);
+/// The same where none has come for `QUIET`: the more chunks of an import share a commit, the more
+/// often one write of a page does for several of them.
+const QUIET_BULK_TURN: Duration = Duration::from_millis(150);
+const QUIET: Duration = Duration::from_millis(250);
+/// How often interactive commands are looked for while bulk ones rest.
+const LOOK: Duration = Duration::from_micros(300);
 /// A bulk command waits about this long for its turn, however many interactive ones come.
 const BULK_WAIT: Duration = Duration::from_millis(50);
 
@@ -72,19 +77,45 @@ impl<T: Send> Command for Waiting<T> {
 pub(super) struct Queues {
     pub(super) interactive: mpsc::Receiver<Box<dyn Command>>,
     pub(super) bulk: mpsc::Receiver<Box<dyn Command>>,
+    /// When an interactive command was last taken.
+    pub(super) asked_at: Instant,
+    /// Until when bulk commands rest, if interactive ones come at all.
+    pub(super) rest_until: Instant,
 }
 
 impl Queues {
     /// Waits for a command, interactive ones first. `None` when nobody can send any more.
     fn wait(&mut self) -> Option<(Box<dyn Command>, Priority)> {
-        futures::executor::block_on(async {
+        while !self.is_quiet() && Instant::now() < self.rest_until {
+            if let Ok(command) = self.interactive.try_recv() {
+                self.asked_at = Instant::now();
+                return Some((command, Priority::Interactive));
+            }
+            std::thread::sleep(LOOK);
+        }
+        let taken = futures::executor::block_on(async {
             tokio::select! {
                 biased;
                 Some(command) = self.interactive.recv() => Some((command, Priority::Interactive)),
                 Some(command) = self.bulk.recv() => Some((command, Priority::Bulk)),
                 else => None,
             }
-        })
+        });
+        if let Some((_, Priority::Interactive)) = taken {
+            self.asked_at = Instant::now();
+        }
+        taken
+    }
+
+    /// Whether nobody waits for single answers at present.
+    fn is_quiet(&self) -> bool {
+        self.asked_at.elapsed() >= QUIET
+    }
+
+    /// Lets bulk commands rest for as long as they have worked: while people wait for answers, they
+    /// get half of the writer's time at most, and of the processor's.
+    fn rest(&mut self, worked: Duration) {
+        self.rest_until = Instant::now() + worked.min(BULK_WAIT / 2);
     }
 
     /// The next command of a turn that has gone on for some time. Bulk ones follow only bulk ones,
@@ -94,10 +125,13 @@ impl Queues {
             && let Ok(command) = self.interactive.try_recv()
         {
             *turn = Priority::Interactive;
+            self.asked_at = Instant::now();
             return Some(command);
         }
         match turn {
-            Priority::Bulk if took < BULK_TURN => self.bulk.try_recv().ok(),
+            Priority::Bulk if took < if self.is_quiet() { QUIET_BULK_TURN } else { BULK_TURN } => {
+                self.bulk.try_recv().ok()
+            }
             _ => None,
         }
     }
@@ -154,7 +188,11 @@ pub(super) fn write_loop(writer: Sqlite, mut queues: Queues, mut log: Log, endin
             bulk_at = Instant::now();
         }
         let Some(first) = first.or_else(|| queues.wait()) else { break };
+        let (began, is_bulk) = (Instant::now(), matches!(first.1, Priority::Bulk));
         let committed = run_group(&mut tx, first, &mut queues, &mut group, &ending);
+        if is_bulk {
+            queues.rest(began.elapsed());
+        }
         if let Err(error) = &committed
             && is_for_good(&committed)
         {
