@@ -2,14 +2,14 @@
 
 use tidings_domain::Timestamp;
 
-use super::FORGET_SLICE;
+use super::{FORGET_SLICE, SLICE_OF};
 use crate::Result;
 use crate::engines::{Priority, Tx};
 use crate::sql::Sql;
 use crate::workspace::Workspace;
 
 /// Journal rows that are forgotten in one write.
-const CLEANED: i64 = 2_000;
+const CLEANED: usize = 2_000;
 
 static OLD: Sql = Sql::reference(
     "old_journals",
@@ -18,18 +18,12 @@ static OLD: Sql = Sql::reference(
          or exists (select 1 from {s}import_kept k where k.import_number = i.number))
      order by i.number limit 1",
 );
-static NTH: Sql = Sql::reference(
-    "journal_row_at",
-    "select customer_id, table_number, record_key, part from {s}import_journal
-     where import_number = ?1
-     order by customer_id, table_number, record_key, part limit 1 offset ?2",
-);
 static FORGET: Sql =
     Sql::reference("forget_journal", "delete from {s}import_journal where import_number = ?1");
 static FORGET_KEPT: Sql =
     Sql::reference("forget_kept", "delete from {s}import_kept where import_number = ?1");
 
-pub(super) static SQL: &[&Sql] = &[&OLD, &NTH, &FORGET, &FORGET_KEPT];
+pub(super) static SQL: &[&Sql] = &[&OLD, &FORGET, &FORGET_KEPT];
 
 impl Workspace {
     /// Forgets the journals of imports that ended before a time, and what undoing them left.
@@ -47,13 +41,14 @@ impl Workspace {
 
 /// Forgets the first rows of a journal; false where they were the last.
 async fn forget_some(tx: &mut Tx, number: i64) -> Result<bool> {
-    let Some(row) = tx.first(&NTH, crate::params![number, CLEANED]).await? else {
+    let rows = tx.query(&SLICE_OF, crate::params![number, CLEANED as i64]).await?;
+    let Some(row) = rows.last().filter(|_| rows.len() == CLEANED) else {
         tx.execute(&FORGET, crate::params![number]).await?;
         tx.execute(&FORGET_KEPT, crate::params![number]).await?;
         return Ok(false);
     };
-    let (customer, table) = (row.uuid(0)?, row.int(1)?);
-    let (key, part) = (row.text(2)?, row.int(3)?);
+    let (customer, table) = (row.uuid(1)?, row.int(2)?);
+    let (key, part) = (row.text(3)?, row.int(4)?);
     tx.execute(&FORGET_SLICE, crate::params![number, customer, table, key, part]).await?;
     Ok(true)
 }
