@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tidings_store::own_texts::OwnText;
 
 use crate::{Ctx, Error, Result};
 
@@ -73,7 +74,7 @@ pub fn checked_language(tag: &str) -> Result<(), String> {
 
 /// What a workspace says for itself, as it was saved.
 pub async fn settings(ctx: &Ctx) -> Result<PageSettings> {
-    match ctx.workspace.public_pages().await? {
+    match ctx.workspace.own_text(OwnText::PublicPages).await? {
         Some(json) => serde_json::from_str(&json)
             .map_err(|error| Error::Internal(format!("read the words of pages: {error}"))),
         None => Ok(PageSettings::default()),
@@ -85,7 +86,7 @@ pub async fn save(ctx: &Ctx, settings: PageSettings) -> Result<PageSettings> {
     check(&settings)?;
     let json =
         serde_json::to_string(&settings).map_err(|error| Error::Internal(error.to_string()))?;
-    ctx.workspace.put_public_pages(json).await?;
+    ctx.workspace.put_own_text(OwnText::PublicPages, json).await?;
     Ok(settings)
 }
 

@@ -1,5 +1,7 @@
 //! Everything on one person: shown to them, or erased.
 
+pub mod again;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,6 +25,19 @@ pub async fn erase(ctx: &Ctx, reference: CustomerRef) -> Result<()> {
         true => CustomerId(uuid::Uuid::nil()),
         false => customers::find(ctx, reference).await?,
     };
+    // Files come first: until the rows are gone a call that broke off can be made again.
+    drop_uploads_of(ctx, id).await?;
+    ctx.workspace.erase(id, ctx.now()).await?;
+    ctx.wake();
+    if let Err(error) = again::keep(ctx).await {
+        // They are erased. The next erasure and the next start write the list again.
+        tracing::error!(%error, "write the list of the erased");
+    }
+    Ok(())
+}
+
+/// Removes the uploads that name a customer.
+async fn drop_uploads_of(ctx: &Ctx, id: CustomerId) -> Result<()> {
     let names = ctx.workspace.names_of(id).await?;
     let needles: Vec<Vec<u8>> = names
         .into_iter()
@@ -30,11 +45,10 @@ pub async fn erase(ctx: &Ctx, reference: CustomerRef) -> Result<()> {
         .filter(|name| name.value.len() >= 6)
         .flat_map(|name| needles_of(&name.value))
         .collect();
-    // Files come first: until the rows are gone a call that broke off can be made again.
-    drop_uploads(ctx, &needles).await?;
-    ctx.workspace.erase(id, ctx.now()).await?;
-    ctx.wake();
-    Ok(())
+    match needles.is_empty() {
+        true => Ok(()),
+        false => drop_uploads(ctx, &needles).await,
+    }
 }
 
 /// Lets somebody be known again by a name that was erased.

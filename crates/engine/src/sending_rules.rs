@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tidings_domain::campaign::Share;
 use tidings_domain::checked;
+use tidings_store::own_texts::OwnText;
 
 use crate::{Ctx, Error, Result};
 
@@ -57,7 +58,7 @@ impl BounceLimit {
 
 /// The rules as they stand.
 pub async fn get(ctx: &Ctx) -> Result<SendingRules> {
-    match ctx.workspace.sending_rules().await? {
+    match ctx.workspace.own_text(OwnText::SendingRules).await? {
         Some(text) => serde_json::from_str(&text)
             .map_err(|error| Error::Internal(format!("read the rules of sending: {error}"))),
         None => Ok(SendingRules::default()),
@@ -69,7 +70,7 @@ pub async fn put(ctx: &Ctx, rules: SendingRules) -> Result<SendingRules> {
     let rules = checked(rules)?;
     let text = serde_json::to_string(&rules)
         .map_err(|error| Error::Internal(format!("write the rules of sending: {error}")))?;
-    ctx.workspace.put_sending_rules(text).await?;
+    ctx.workspace.put_own_text(OwnText::SendingRules, text).await?;
     Ok(rules)
 }
 

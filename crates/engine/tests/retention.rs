@@ -1,16 +1,20 @@
-//! Letting go of what is old: what goes, what stays, and what a change would let go of.
+//! Letting go of what is old, and of who was erased, in archives too: what goes, what stays, and what
+//! a change would let go of.
 
 use serde_json::{Value as Json, json};
 use tidings_domain::change::{
-    Change, CustomerRef, Identity, IdentityKind, RecordEvent, UpsertCustomer,
+    Change, CustomerRef, Identity, IdentityKind, Outcome, RecordEvent, UpsertCustomer,
 };
 use tidings_domain::retention::Retention;
 use tidings_domain::{CustomerId, Timestamp};
 use tidings_engine::imports::{self, Upload};
+use tidings_engine::personal::{self, again};
 use tidings_engine::retention::{self, Kept};
-use tidings_engine::{Ctx, Error, changes, customers, segments};
+use tidings_engine::{Ctx, Error, Hub, Settings, changes, customers, segments};
+use tidings_store::Store;
+use tidings_store::archive::{self, Restoring};
 use tidings_store::retention::ToGo;
-use tidings_testkit::hub::{START, TestHub};
+use tidings_testkit::hub::{Engine, START, TestHub, home};
 use tidings_testkit::on_both_engines;
 
 on_both_engines!(
@@ -18,6 +22,7 @@ on_both_engines!(
     files_of_imports_go_and_their_figures_stay,
     customers_of_whom_nothing_is_heard_go_when_asked,
     periods_that_do_not_fit_are_refused,
+    whoever_was_erased_after_an_archive_is_erased_from_what_it_restores,
 );
 
 const DAY: i64 = 24 * 3_600;
@@ -203,4 +208,57 @@ async fn periods_that_do_not_fit_are_refused(test: TestHub) {
         }
     }
     assert_eq!(retention::retention(ctx).await.unwrap(), Retention::default());
+}
+
+async fn whoever_was_erased_after_an_archive_is_erased_from_what_it_restores(test: TestHub) {
+    // Given an archive, and somebody who was in it and somebody who was not, both erased since.
+    for customer in ["ann", "bob"] {
+        changes::apply_one(&test.ctx, upsert(customer)).await.unwrap();
+    }
+    let archive = test.folder.path().join("all.tidings");
+    archive::backup(&test.hub.store, &archive, None, |_| {}).await.unwrap();
+    changes::apply_one(&test.ctx, upsert("cat")).await.unwrap();
+    for customer in ["bob", "cat"] {
+        personal::erase(&test.ctx, number(customer)).await.unwrap();
+    }
+    let lists = again::folder(test.folder.path());
+    let list = std::fs::read_dir(&lists).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&list).unwrap();
+    assert!(!text.contains("bob") && !text.contains("cat"), "the list names nobody: {text}");
+
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        // When it is restored elsewhere and given the list.
+        let folder = tempfile::tempdir().unwrap();
+        let target = home(engine, folder.path()).await;
+        archive::restore(&target, &archive, Restoring::default(), |_| {}).await.unwrap();
+        again::take(&lists, folder.path()).unwrap();
+        let settings = Settings { data_dir: folder.path().to_owned(), ..test.hub.settings.clone() };
+        let store = Store::open(&target).await.unwrap().into();
+        let hub = Hub::new(store, settings, test.clock.clone());
+        let ctx = hub.ctx_by_slug("test").await.unwrap();
+        customers::find(&ctx, number("bob")).await.unwrap();
+        assert_eq!(again::erase_again(&hub).await.unwrap(), 2);
+
+        // Then they are gone, and no import brings them back.
+        customers::find(&ctx, number("ann")).await.unwrap();
+        assert!(matches!(customers::find(&ctx, number("bob")).await, Err(Error::NotFound(_))));
+        for customer in ["bob", "cat"] {
+            let back = changes::apply_one(&ctx, upsert(customer)).await.unwrap();
+            assert!(matches!(&back, Outcome::Refused(one) if one.code == "erased"), "{back:?}");
+        }
+
+        // Whom the list names is erased once: a name that was let in again stays in.
+        let kind = IdentityKind::ExternalId;
+        personal::readmit(&ctx, Identity { kind, value: "cat".to_owned() }).await.unwrap();
+        again::take(&lists, folder.path()).unwrap();
+        assert_eq!(again::erase_again(&hub).await.unwrap(), 0);
+        let back = changes::apply_one(&ctx, upsert("cat")).await.unwrap();
+        assert!(matches!(back, Outcome::Created { .. }), "{back:?}");
+
+        // The next list holds them all.
+        personal::erase(&ctx, number("ann")).await.unwrap();
+        let name = list.file_name().unwrap();
+        let text = std::fs::read_to_string(again::folder(folder.path()).join(name)).unwrap();
+        assert_eq!(text.matches("\"customer\"").count(), 3, "{text}");
+    }
 }

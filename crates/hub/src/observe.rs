@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -46,18 +46,23 @@ impl Observed {
     }
 }
 
+/// How long the database may take for the answer that a probe waits for.
+const READY_WITHIN: Duration = Duration::from_secs(3);
+
 /// Ready means that the database answers and that the node is not stopping.
 async fn ready(State(observed): State<Observed>) -> Response {
     if observed.closed.load(Ordering::Acquire) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping").into_response();
     }
-    match observed.hub.store.system.setting("ready").await {
-        Ok(_) => "ready".into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer").into_response()
-        }
-    }
+    let asked =
+        tokio::time::timeout(READY_WITHIN, observed.hub.store.system.setting("ready")).await;
+    let fault = match asked {
+        Ok(Ok(_)) => return "ready".into_response(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer of the database within {READY_WITHIN:?}"),
+    };
+    tracing::warn!(error = fault, "not ready");
+    (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer").into_response()
 }
 
 async fn show_metrics(State(observed): State<Observed>) -> Response {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use tidings_domain::Clock;
+use tidings_engine::personal::again;
 use tidings_engine::{Hub, Settings, jobs, nodes};
 use tidings_listeners::http::Front;
 use tidings_listeners::tls::{self, Pair, Tls};
@@ -78,6 +79,13 @@ pub async fn start(config: &Config, demo: bool) -> Result<Running> {
     if folder.is_some() && config.has_role(Role::Jobs)? {
         // The folder is locked by this process, so whoever held these jobs is dead.
         jobs::take_over(&hub).await.context("take over what a crash left")?;
+    }
+    let erased = again::erase_again(&hub).await.context("erase again who was erased")?;
+    if erased > 0 {
+        tracing::warn!(
+            erased,
+            "erased again: the list of the erased knew them and the data did not"
+        );
     }
     let observed = Observed::new(hub.clone())?;
     observed.set_ready(!demo);

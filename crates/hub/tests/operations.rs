@@ -87,22 +87,31 @@ struct Running {
 
 impl Running {
     fn start(home: &Home, more: &[&str]) -> Running {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        Running::on("127.0.0.1:0", home, more).0
+    }
+
+    /// One that listens there, and what it has said until it was ready.
+    fn on(listen: &str, home: &Home, more: &[&str]) -> (Running, String) {
+        let arguments = [&["serve", "--listen", listen], more].concat();
         let mut child =
             home.command(&arguments).stderr(Stdio::piped()).spawn().expect("run the program");
         let lines = BufReader::new(child.stderr.take().expect("its errors")).lines();
         let mut running = Running { child, lines };
-        running.wait_for("\"ready\"");
-        running
+        let said = running.wait_for("\"ready\"");
+        (running, said)
     }
 
-    /// Waits for a line of the log; a test that waits in vain is ended by its runner.
-    fn wait_for(&mut self, part: &str) {
+    /// Waits for a line of the log and gives what came before it; a test that waits in vain is ended
+    /// by its runner.
+    fn wait_for(&mut self, part: &str) -> String {
+        let mut said = String::new();
         for line in &mut self.lines {
             let line = line.expect("a line");
             if line.contains(part) {
-                return;
+                return said;
             }
+            said.push_str(&line);
+            said.push('\n');
         }
         panic!("the hub ended without saying {part}");
     }
@@ -176,6 +185,34 @@ async fn the_doctor_says_what_is_wrong_and_exits_by_it() {
     let wrong = home.output(&["doctor", "--trusted-proxies", "proxy.example"]);
     assert_eq!(wrong.status.code(), Some(2));
     says(&String::from_utf8_lossy(&wrong.stdout), &["fail  settings", "no address or network"]);
+}
+
+/// Row 68: what is set up so that others could listen is said where it is started and where somebody
+/// asks; what cannot be meant is refused. Nothing has a password that was not chosen or made up.
+#[test]
+fn row_68_a_hub_that_is_set_up_unsafely_says_so() {
+    let home = Home::new();
+    home.run(&["workspace", "create", "Shop"]).expect("a workspace");
+    let (running, said) = Running::on("0.0.0.0:0", &home, &[]);
+    says(&said, &["plain HTTP beyond this machine"]);
+    running.stop();
+    let open = ["--listen", "0.0.0.0:8080"];
+    let doctor = |more: &[&str]| {
+        let done = home.output(&[&["doctor", "--offline"], more].concat());
+        String::from_utf8(done.stdout).expect("text")
+    };
+    says(&doctor(&open), &["warn  listener", "passwords and tokens travel in the clear"]);
+    let behind = [&open[..], &["--trusted-proxies", "127.0.0.1"]].concat();
+    says(&doctor(&behind), &["ok    listener"]);
+    for wrong in [
+        &["--trusted-proxies", "proxy.example"][..],
+        &["--tls-cert", "nothing.pem"],
+        &["--roles", "none"],
+        &["--smtp-url", "ftp://127.0.0.1"],
+    ] {
+        let refused = home.output(&[&["serve", "--listen", "127.0.0.1:0"], wrong].concat());
+        assert!(!refused.status.success(), "{wrong:?}");
+    }
 }
 
 #[test]

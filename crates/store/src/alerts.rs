@@ -258,16 +258,9 @@ impl Workspace {
         limit: usize,
     ) -> Result<Page<Alert, (Timestamp, AlertId)>> {
         let (at, id) = before.unwrap_or((Timestamp(i64::MAX), AlertId(uuid::Uuid::max())));
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let sql = if unread { &UNREAD_PAGE } else { &PAGE };
-                    let rows = tx.query(sql, crate::params![at, id, limit as i64 + 1]).await?;
-                    rows.iter().map(alert).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| (one.raised_at, one.id)))
+        let sql = if unread { &UNREAD_PAGE } else { &PAGE };
+        self.find_page(sql, crate::params![at, id], limit, alert, |one| (one.raised_at, one.id))
+            .await
     }
 
     /// How many alerts nobody has acknowledged.
@@ -279,12 +272,7 @@ impl Workspace {
     }
 
     pub async fn alert(&self, id: AlertId) -> Result<Option<Alert>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                tx.first(&GET, crate::params![id]).await?.as_ref().map(alert).transpose()
-            })
-        })
-        .await
+        self.find(&GET, crate::params![id], alert).await
     }
 
     /// Notes that somebody has seen an alert; the first one stays.

@@ -165,47 +165,22 @@ impl Workspace {
     }
 
     pub async fn block(&self, id: BlockId) -> Result<Option<Block>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                tx.first(&GET, crate::params![id]).await?.as_ref().map(block).transpose()
-            })
-        })
-        .await
+        self.find(&GET, crate::params![id], block).await
     }
 
     pub async fn block_at(&self, id: BlockId, version: i32) -> Result<Option<Block>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&GET_VERSION, crate::params![id, version]).await?;
-                row.as_ref().map(block).transpose()
-            })
-        })
-        .await
+        self.find(&GET_VERSION, crate::params![id, version], block).await
     }
 
     /// A block by its name, as it stood at a time.
     pub async fn block_named(&self, name: &str, at: Timestamp) -> Result<Option<Block>> {
         let name = name.to_owned();
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&NAMED, crate::params![&name, at]).await?;
-                row.as_ref().map(block).transpose()
-            })
-        })
-        .await
+        self.find(&NAMED, crate::params![&name, at], block).await
     }
 
     /// A page of blocks at their newest versions.
     pub async fn blocks(&self, after: i32, limit: usize) -> Result<Page<Block, i32>> {
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&LIST, crate::params![after, limit as i64 + 1]).await?;
-                    rows.iter().map(block).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| one.number))
+        self.find_page(&LIST, crate::params![after], limit, block, |one| one.number).await
     }
 
     /// The versions of a block, newest first; `before` is the last one of the page before.
@@ -215,16 +190,8 @@ impl Workspace {
         before: i32,
         limit: usize,
     ) -> Result<Page<Version, i32>> {
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let params = crate::params![id, before, limit as i64 + 1];
-                    let rows = tx.query(&VERSIONS, params).await?;
-                    rows.iter().map(version).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| one.version))
+        self.find_page(&VERSIONS, crate::params![id, before], limit, version, |one| one.version)
+            .await
     }
 
     /// Drops a block; false where there is none. That nothing includes it is for the caller to see.

@@ -83,17 +83,14 @@ impl Workspace {
         limit: usize,
     ) -> Result<Page<Spoken, (Timestamp, Uuid)>> {
         let (at, id) = before.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
-        let params =
-            crate::params![bucket_of(customer), customer, at, id, limit as i64 + 1].to_vec();
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&HISTORY, &params).await?;
-                    rows.iter().map(spoken).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| (one.at, one.id)))
+        self.find_page(
+            &HISTORY,
+            crate::params![bucket_of(customer), customer, at, id],
+            limit,
+            spoken,
+            |one| (one.at, one.id),
+        )
+        .await
     }
 
     /// What counts now of a channel.

@@ -331,17 +331,14 @@ impl Workspace {
         limit: usize,
     ) -> Result<Page<Event, (Timestamp, EventId)>> {
         let (at, id) = before.unwrap_or((Timestamp(i64::MAX), EventId(uuid::Uuid::max())));
-        let params =
-            crate::params![bucket_of(customer), customer, at, id, name, limit as i64 + 1].to_vec();
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&EVENTS, &params).await?;
-                    rows.iter().map(event).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |event| (event.at, event.id)))
+        self.find_page(
+            &EVENTS,
+            crate::params![bucket_of(customer), customer, at, id, name],
+            limit,
+            event,
+            |event| (event.at, event.id),
+        )
+        .await
     }
 
     /// Records of a customer in one table, by key.

@@ -233,13 +233,7 @@ impl Workspace {
     }
 
     pub async fn form_by_number(&self, number: i32) -> Result<Option<Form>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&GET_BY_NUMBER, crate::params![number]).await?;
-                row.as_ref().map(form).transpose()
-            })
-        })
-        .await
+        self.find(&GET_BY_NUMBER, crate::params![number], form).await
     }
 
     /// Makes a form; a taken name is a conflict.
@@ -311,13 +305,7 @@ impl Workspace {
     }
 
     pub async fn sign_up(&self, key: SignUpKey) -> Result<Option<SignUp>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&SIGN_UP, crate::params![key.bucket, key.id]).await?;
-                row.as_ref().map(sign_up).transpose()
-            })
-        })
-        .await
+        self.find(&SIGN_UP, crate::params![key.bucket, key.id], sign_up).await
     }
 
     /// Notes that the mail went out, or that there is none to send.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tidings_domain::schema::checked_name;
 use tidings_domain::{CustomerId, GroupId, Timestamp};
 
-use crate::customers::{Customer, load_customers};
+use crate::customers::Customer;
 use crate::engines::{Priority, Tx};
 use crate::sql::{Dialect, Row, Sql};
 use crate::workspace::Workspace;
@@ -87,12 +87,7 @@ impl Workspace {
 
     /// A group by its id.
     pub async fn group(&self, id: GroupId) -> Result<Option<Group>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                tx.first(&BY_ID, crate::params![id]).await?.as_ref().map(group).transpose()
-            })
-        })
-        .await
+        self.find(&BY_ID, crate::params![id], group).await
     }
 
     /// The customers of a group by id.
@@ -102,24 +97,7 @@ impl Workspace {
         after: Option<CustomerId>,
         limit: usize,
     ) -> Result<Page<Customer, CustomerId>> {
-        let after = after.unwrap_or(CustomerId(uuid::Uuid::nil()));
-        let mut items = self
-            .by_schema(|schema| {
-                self.read(move |tx| {
-                    Box::pin(async move {
-                        let params = crate::params![group, after, limit as i64 + 1];
-                        let rows = tx.query(&MEMBERS, params).await?;
-                        let ids = rows
-                            .iter()
-                            .map(|row| row.uuid(0).map(CustomerId))
-                            .collect::<Result<Vec<_>>>()?;
-                        load_customers(tx, &schema, &ids).await
-                    })
-                })
-            })
-            .await?;
-        items.sort_by_key(|customer| customer.id);
-        Ok(Page::cut(items, limit, |customer| customer.id))
+        self.members_page(&MEMBERS, group, after, limit).await
     }
 
     /// Drops a group: its members in slices, and in the end the group. No rule may read it.
@@ -155,14 +133,7 @@ impl Workspace {
 
     /// A page of groups in the order of their numbers.
     pub async fn groups(&self, after: Option<i32>, limit: usize) -> Result<Page<Group, i32>> {
-        let params = crate::params![after.unwrap_or(0), limit as i64 + 1].to_vec();
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    tx.query(&PAGE, &params).await?.iter().map(group).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |group| group.number))
+        let after = after.unwrap_or(0);
+        self.find_page(&PAGE, crate::params![after], limit, group, |group| group.number).await
     }
 }

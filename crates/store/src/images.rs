@@ -148,25 +148,12 @@ impl Workspace {
     }
 
     pub async fn image(&self, id: ImageId) -> Result<Option<Image>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                tx.first(&GET, crate::params![id]).await?.as_ref().map(image).transpose()
-            })
-        })
-        .await
+        self.find(&GET, crate::params![id], image).await
     }
 
     /// Pictures, newest first; `before` is the last number of the page before.
     pub async fn images(&self, before: i32, limit: usize) -> Result<Page<Image, i32>> {
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&LIST, crate::params![before, limit as i64 + 1]).await?;
-                    rows.iter().map(image).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| one.number))
+        self.find_page(&LIST, crate::params![before], limit, image, |one| one.number).await
     }
 
     /// A picture's kind and bytes by the secret of its address.

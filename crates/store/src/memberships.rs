@@ -10,7 +10,6 @@ use tidings_domain::{CustomerId, SegmentId, Timestamp};
 
 use crate::Result;
 use crate::bulk::{Column, ColumnType, column};
-use crate::customers::load_customers;
 use crate::engines::Tx;
 use crate::sql::{Dialect, Param, Sql};
 use crate::workspace::Workspace;
@@ -153,23 +152,7 @@ impl Workspace {
         after: Option<CustomerId>,
         limit: usize,
     ) -> Result<crate::Page<crate::customers::Customer, CustomerId>> {
-        let after = after.map_or(uuid::Uuid::nil(), |id| id.0);
-        let members = |schema: Arc<Schema>| {
-            self.read(move |tx| {
-                Box::pin(async move {
-                    let params = crate::params![segment, after, limit as i64 + 1];
-                    let rows = tx.query(&MEMBERS, params).await?;
-                    let ids = rows
-                        .iter()
-                        .map(|row| row.uuid(0).map(CustomerId))
-                        .collect::<Result<Vec<_>>>()?;
-                    load_customers(tx, &schema, &ids).await
-                })
-            })
-        };
-        let mut items = self.by_schema(members).await?;
-        items.sort_by_key(|customer| customer.id);
-        Ok(crate::Page::cut(items, limit, |customer| customer.id))
+        self.members_page(&MEMBERS, segment, after, limit).await
     }
 }
 

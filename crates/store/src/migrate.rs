@@ -47,6 +47,7 @@ pub static WORKSPACE: &[Migration] = migrations! { "sqlite", "postgres";
     15 "definitions" "0015_definitions.sql",
     16 "storage_samples" "0016_storage_samples.sql",
     17 "journal_order" "0017_journal_order.sql",
+    18 "erasures" "0018_erasures.sql",
 };
 
 pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_system";

@@ -19,11 +19,12 @@ use crate::archive::tables::{columns, select, tables, value};
 use crate::bulk::{Column, ColumnType, column, lock_many, select_many};
 use crate::changes::{CUSTOMER_KEY, customer_key, sort_rows};
 use crate::engines::{Priority, Tx};
+use crate::erasures::{Erasure, Grave};
 use crate::hex::{hex, unhex};
 use crate::sql::{Cell, Dialect, Param, Sql, quoted};
 use crate::suppressions::hash_of;
 use crate::workspace::Workspace;
-use crate::{Error, Result};
+use crate::{Error, Result, erasures};
 
 static NAMES: Sql = Sql::fan_out(
     "names_of",
@@ -205,20 +206,63 @@ fn theirs(table: &str) -> &'static str {
 async fn key(tx: &mut Tx) -> Result<Vec<u8>> {
     let made = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     tx.execute(&MAKE_KEY, crate::params![made]).await?;
-    let row = tx.first(&KEY, &[]).await?;
-    let text = row.map_or_else(|| Ok(String::new()), |row| row.text(0))?;
+    let text = known_key(tx).await?.unwrap_or_default();
     unhex(&text).ok_or_else(|| Error::Corrupt("the key of tombstones is none".to_owned()))
 }
 
+/// The same in hexadecimal digits; `None` where nobody was ever erased.
+pub(crate) async fn known_key(tx: &mut Tx) -> Result<Option<String>> {
+    tx.first(&KEY, &[]).await?.map(|row| row.text(0)).transpose()
+}
+
+/// Erases a customer; `graves` are hashes of names beside those that are known here.
+async fn erase(tx: &mut Tx, id: CustomerId, at: Timestamp, graves: &[Grave]) -> Result<()> {
+    // Held, so that nothing is written for them while they go.
+    lock_many(tx, "customers", "t.id", &CUSTOMER_KEY, &[customer_key(id)]).await?;
+    let names = names(tx, id).await?;
+    let key = key(tx).await?;
+    let mut buried: Vec<Grave> = names.iter().map(|name| grave(&key, name)).collect();
+    buried.extend(graves.iter().filter(|one| !buried.contains(one)).cloned().collect::<Vec<_>>());
+    let mut rows: Vec<Vec<Param>> = buried.iter().map(tombstone).collect();
+    sort_rows(&mut rows);
+    for mut row in rows {
+        row.push(at.into());
+        tx.execute(&BURY, &row).await?;
+    }
+    for one in all_ids(tx, id).await? {
+        erasures::note(tx, one, at, &buried).await?;
+    }
+    drop_rows(tx, id, at).await?;
+    erase_mentions(tx, &names).await?;
+    for name in &names {
+        match name.kind {
+            IdentityKind::Email => {
+                hide_suppression(tx, Channel::Email, &name.value).await?;
+                let bucket = identity_bucket(IdentityKind::Email, &name.value);
+                let key = crate::params![bucket, &name.value];
+                tx.execute(&ERASE_SIGN_UPS, key).await?;
+                tx.execute(&ERASE_MAILBOX, crate::params![&name.value]).await?;
+            }
+            IdentityKind::Phone => hide_suppression(tx, Channel::Sms, &name.value).await?,
+            IdentityKind::ExternalId | IdentityKind::AnonymousId => {}
+        }
+    }
+    Ok(())
+}
+
 /// What is kept of a name that was erased.
-fn tombstone(key: &[u8], name: &Identity) -> Vec<Param> {
+fn grave(key: &[u8], name: &Identity) -> Grave {
     let mut mac =
         <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
     mac.update(name.kind.name().as_bytes());
     mac.update(b":");
     mac.update(name.value.as_bytes());
-    let hash = hex(&mac.finalize().into_bytes());
-    vec![keyed_bucket("tombstone", &hash).into(), name.kind.number().into(), hash.into()]
+    Grave { kind: name.kind.number(), hash: hex(&mac.finalize().into_bytes()) }
+}
+
+fn tombstone(grave: &Grave) -> Vec<Param> {
+    let bucket = keyed_bucket("tombstone", &grave.hash);
+    vec![bucket.into(), grave.kind.into(), grave.hash.as_str().into()]
 }
 
 /// The upserts with those refused that name somebody who was erased; `None` where nobody was.
@@ -230,14 +274,10 @@ pub(crate) async fn refuse_erased(
         return Ok(None);
     }
     let key = key(tx).await?;
-    let hash = |row: &[Param]| match &row[2] {
-        Param::Text(hash) => hash.clone(),
-        _ => String::new(),
-    };
     let mut rows: Vec<Vec<Param>> = prepared
         .iter()
         .flatten()
-        .flat_map(|one| one.identities.iter().map(|name| tombstone(&key, name)))
+        .flat_map(|one| one.identities.iter().map(|name| tombstone(&grave(&key, name))))
         .collect();
     sort_rows(&mut rows);
     rows.dedup();
@@ -249,7 +289,7 @@ pub(crate) async fn refuse_erased(
     let mut checked = prepared.to_vec();
     for one in &mut checked {
         let Ok(upsert) = one else { continue };
-        let name = upsert.identities.iter().find(|n| erased.contains(&hash(&tombstone(&key, n))));
+        let name = upsert.identities.iter().find(|name| erased.contains(&grave(&key, name).hash));
         if let Some(name) = name {
             let message = "this person was erased; only they themselves come back, by a form";
             *one = Err(Refusal::new("erased", name.kind.name(), message));
@@ -402,36 +442,23 @@ impl Workspace {
     /// Erases a customer from every table, and leaves a keyed hash of each name they had.
     pub async fn erase(&self, id: CustomerId, at: Timestamp) -> Result<()> {
         self.write_kept(Priority::Interactive, move |tx| {
+            Box::pin(async move { erase(tx, id, at, &[]).await })
+        })
+        .await
+    }
+
+    /// Erases somebody again who was erased after this workspace's archive was made. `key` is that of
+    /// the hashes of their names.
+    pub async fn erase_again(&self, key: String, erasure: Erasure) -> Result<()> {
+        self.write(Priority::Interactive, move |tx| {
             Box::pin(async move {
-                // Held, so that nothing is written for them while they go.
-                lock_many(tx, "customers", "t.id", &CUSTOMER_KEY, &[customer_key(id)]).await?;
-                let names = names(tx, id).await?;
-                let key = key(tx).await?;
-                let mut graves: Vec<Vec<Param>> =
-                    names.iter().map(|name| tombstone(&key, name)).collect();
-                sort_rows(&mut graves);
-                for mut grave in graves {
-                    grave.push(at.into());
-                    tx.execute(&BURY, &grave).await?;
+                if unhex(&key).is_some_and(|key| !key.is_empty()) {
+                    tx.execute(&MAKE_KEY, crate::params![&key]).await?;
                 }
-                drop_rows(tx, id, at).await?;
-                erase_mentions(tx, &names).await?;
-                for name in &names {
-                    match name.kind {
-                        IdentityKind::Email => {
-                            hide_suppression(tx, Channel::Email, &name.value).await?;
-                            let bucket = identity_bucket(IdentityKind::Email, &name.value);
-                            let key = crate::params![bucket, &name.value];
-                            tx.execute(&ERASE_SIGN_UPS, key).await?;
-                            tx.execute(&ERASE_MAILBOX, crate::params![&name.value]).await?;
-                        }
-                        IdentityKind::Phone => {
-                            hide_suppression(tx, Channel::Sms, &name.value).await?;
-                        }
-                        IdentityKind::ExternalId | IdentityKind::AnonymousId => {}
-                    }
-                }
-                Ok(())
+                // By another key the hashes would never be found again.
+                let is_ours = known_key(tx).await?.is_some_and(|known| known == key);
+                let graves = if is_ours { erasure.names.as_slice() } else { &[] };
+                erase(tx, erasure.customer, erasure.at, graves).await
             })
         })
         .await
@@ -445,7 +472,7 @@ impl Workspace {
                     return Ok(false);
                 }
                 let key = key(tx).await?;
-                Ok(tx.execute(&DIG_UP, &tombstone(&key, &name)).await? > 0)
+                Ok(tx.execute(&DIG_UP, &tombstone(&grave(&key, &name))).await? > 0)
             })
         })
         .await

@@ -15,6 +15,7 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::customers::SQL);
     all.extend(crate::definitions::SQLS.concat());
     all.extend(crate::deliveries::SQLS.concat());
+    all.extend(crate::erasures::SQL);
     all.extend(crate::forms::SQL);
     all.extend(crate::groups::SQL);
     all.extend(crate::idempotency::SQL);
@@ -26,15 +27,14 @@ pub fn workspace() -> Vec<&'static Sql> {
     all.extend(crate::memberships::SQLS.concat());
     all.extend(crate::merges::SQLS.concat());
     all.extend(crate::overview::SQL);
+    all.extend(crate::own_texts::SQL);
     all.extend(crate::personal::SQL);
-    all.extend(crate::public_pages::SQL);
     all.extend(crate::relays::SQL);
     all.extend(crate::retention::SQL);
     all.extend(crate::schema::SQL);
     all.extend(crate::sealed::SQL);
     all.extend(crate::search::SQLS.concat());
     all.extend(crate::segments::SQL);
-    all.extend(crate::sending_rules::SQL);
     all.extend(crate::senders::SQL);
     all.extend(crate::storage::SQL);
     all.extend(crate::suppressions::SQL);

@@ -312,8 +312,7 @@ impl Workspace {
             Some((channel, hash)) => (channel.number(), hash),
             None => (0, String::new()),
         };
-        let params = crate::params![channel, hash, limit as i64 + 1].to_vec();
-        let one = |row: &Row| {
+        let hashed = |row: &Row| {
             Ok(SuppressedHash {
                 channel: Channel::from_number(row.small(0)?),
                 hash: row.text(1)?,
@@ -321,15 +320,9 @@ impl Workspace {
                 at: row.time(3)?,
             })
         };
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&HASH_PAGE, &params).await?;
-                    rows.iter().map(one).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| (one.channel, one.hash.clone())))
+        let params = crate::params![channel, hash];
+        let cursor = |one: &SuppressedHash| (one.channel, one.hash.clone());
+        self.find_page(&HASH_PAGE, params, limit, hashed, cursor).await
     }
 
     /// A page of suppressions by channel and address.
@@ -342,15 +335,9 @@ impl Workspace {
             Some((channel, address)) => (channel.number(), address),
             None => (0, String::new()),
         };
-        let params = crate::params![channel, address, limit as i64 + 1].to_vec();
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&PAGE, &params).await?;
-                    rows.iter().map(suppression).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| (one.channel, one.address.clone())))
+        self.find_page(&PAGE, crate::params![channel, address], limit, suppression, |one| {
+            (one.channel, one.address.clone())
+        })
+        .await
     }
 }

@@ -301,23 +301,12 @@ impl Workspace {
     }
 
     pub async fn template(&self, id: TemplateId) -> Result<Option<Template>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                tx.first(&GET, crate::params![id]).await?.as_ref().map(template).transpose()
-            })
-        })
-        .await
+        self.find(&GET, crate::params![id], template).await
     }
 
     /// A template at the version that a campaign was launched with.
     pub async fn template_at(&self, number: i32, version: i32) -> Result<Option<Template>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&GET_VERSION, crate::params![number, version]).await?;
-                row.as_ref().map(template).transpose()
-            })
-        })
-        .await
+        self.find(&GET_VERSION, crate::params![number, version], template).await
     }
 
     /// Older versions that a campaign is still sending.
@@ -335,28 +324,13 @@ impl Workspace {
         before: i32,
         limit: usize,
     ) -> Result<Page<Version, i32>> {
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let params = crate::params![id, before, limit as i64 + 1];
-                    let rows = tx.query(&VERSIONS, params).await?;
-                    rows.iter().map(version).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |one| one.version))
+        self.find_page(&VERSIONS, crate::params![id, before], limit, version, |one| one.version)
+            .await
     }
 
     pub async fn templates(&self, after: i32, limit: usize) -> Result<Page<Template, i32>> {
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&LIST, crate::params![after, limit as i64 + 1]).await?;
-                    rows.iter().map(template).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |template| template.number))
+        self.find_page(&LIST, crate::params![after], limit, template, |template| template.number)
+            .await
     }
 
     /// Drops a template that no campaign uses; false where there is none.

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tidings_domain::Timestamp;
 use tidings_domain::change::{Change, Outcome};
 use tidings_domain::schema::Schema;
+use tidings_domain::{CustomerId, Timestamp};
 
 use crate::changes::{self, Applying};
 use crate::columns::{ColumnCache, Columns};
+use crate::customers::{Customer, Page, load_customers};
 use crate::engines::{Db, Priority, Tx};
-use crate::sql::Dialect;
+use crate::sql::{Dialect, Param, Row, Sql};
 use crate::system::WorkspaceRow;
 use crate::{Error, Result};
 
@@ -97,6 +98,67 @@ impl Workspace {
         work: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     ) -> Result<T> {
         self.db.read(work).await
+    }
+
+    /// The first row that a statement finds.
+    pub(crate) async fn find<T: Send + 'static>(
+        &self,
+        sql: &'static Sql,
+        params: &[Param],
+        item: fn(&Row) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let params = params.to_vec();
+        self.read(move |tx| {
+            Box::pin(async move { tx.first(sql, &params).await?.as_ref().map(item).transpose() })
+        })
+        .await
+    }
+
+    /// A page of the rows that a statement finds. Its last parameter is added here: how many rows it
+    /// may give.
+    pub(crate) async fn find_page<T: Send + 'static, C>(
+        &self,
+        sql: &'static Sql,
+        params: &[Param],
+        limit: usize,
+        item: fn(&Row) -> Result<T>,
+        cursor: fn(&T) -> C,
+    ) -> Result<Page<T, C>> {
+        let mut params = params.to_vec();
+        params.push((limit as i64 + 1).into());
+        let items = self
+            .read(move |tx| {
+                Box::pin(async move {
+                    tx.query(sql, &params).await?.iter().map(item).collect::<Result<Vec<_>>>()
+                })
+            })
+            .await?;
+        Ok(Page::cut(items, limit, cursor))
+    }
+
+    /// A page of the customers whose ids a statement finds behind an id: by the number of the group or
+    /// segment, that id, and how many it may give.
+    pub(crate) async fn members_page(
+        &self,
+        sql: &'static Sql,
+        of: i32,
+        after: Option<CustomerId>,
+        limit: usize,
+    ) -> Result<Page<Customer, CustomerId>> {
+        let after = after.unwrap_or(CustomerId(uuid::Uuid::nil()));
+        let members = |schema: Arc<Schema>| {
+            self.read(move |tx| {
+                Box::pin(async move {
+                    let params = crate::params![of, after, limit as i64 + 1];
+                    let rows = tx.query(sql, params).await?;
+                    let ids = rows.iter().map(|row| row.uuid(0).map(CustomerId));
+                    load_customers(tx, &schema, &ids.collect::<Result<Vec<_>>>()?).await
+                })
+            })
+        };
+        let mut items = self.by_schema(members).await?;
+        items.sort_by_key(|customer| customer.id);
+        Ok(Page::cut(items, limit, |customer| customer.id))
     }
 
     /// The schema, at most a second old where another process may change it.

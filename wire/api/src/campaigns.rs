@@ -3,24 +3,20 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::body::Body;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use futures::StreamExt as _;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tidings_domain::campaign::{DeliveryState, MessageClass};
-use tidings_domain::{CampaignId, CustomerId, SegmentId, TemplateId, Timestamp};
+use tidings_domain::campaign::MessageClass;
+use tidings_domain::{CampaignId, SegmentId, TemplateId, Timestamp};
 use tidings_engine::Ctx;
-use tidings_engine::campaigns::{self, CampaignDraft, Delivery as StoredDelivery, Level, Progress};
-use utoipa::{IntoParams, ToSchema};
+use tidings_engine::campaigns::{self, CampaignDraft, Progress};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::call::{Call, ReadCampaigns, WriteCampaigns};
-use crate::errors::{Problem, Result};
+use crate::errors::Result;
 use crate::input::{Input, OptionalInput, Path, Query};
-use crate::paging::{List, Paging, checked_limit, place};
+use crate::paging::{List, Paging};
 use crate::plans::{GoalPlan, LocalPlan, Plan, TestPlan};
-use crate::templates::{Preview, preview};
 
 /// Whose name and address a message carries.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -158,143 +154,12 @@ pub struct Campaign {
     pub rate_per_second: f64,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
-pub struct SkippedCounts {
-    pub suppressed: i64,
-    pub hard_bounced: i64,
-    pub no_consent: i64,
-    pub no_address: i64,
-    pub local_time_passed: i64,
-    /// Held out of this campaign.
-    pub holdout: i64,
-    /// Held out of all campaigns.
-    pub global_holdout: i64,
-}
-
-/// How many get the message within an hour.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct HourCount {
-    #[schema(value_type = String, format = DateTime)]
-    pub at: Timestamp,
-    pub count: i64,
-}
-
-/// How many get a variant within the test.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct VariantCount {
-    pub name: String,
-    pub count: i64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ReviewProblem {
-    /// `error` where the campaign cannot be launched, else `warning`.
-    pub level: &'static str,
-    pub message: String,
-    pub fix: String,
-    /// The part of the template it is in, and where in it, counted from 1.
-    pub part: Option<String>,
-    pub line: Option<u32>,
-    pub column: Option<u32>,
-}
-
-/// What a launch would do.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Review {
-    pub audience: i64,
-    pub will_send: i64,
-    pub skipped: SkippedCounts,
-    /// The message as one customer of the audience would get it.
-    pub sample: Option<Preview>,
-    pub problems: Vec<ReviewProblem>,
-    pub mail_ready: bool,
-    /// When it would begin if it were launched now; null where that is at once.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub begins_at: Option<Timestamp>,
-    /// Of those it is sent to: how many in which hour. Empty where all get it at once.
-    pub hours: Vec<HourCount>,
-    /// Of those it is sent to: whose attribute names no time zone.
-    pub unknown_zone: i64,
-    /// How many get each variant of the test; empty without one.
-    pub variants: Vec<VariantCount>,
-    /// How many wait for the winner.
-    pub rest: i64,
-}
-
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchInput {
     /// When to send; the draft's time, or now, unless given.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
-}
-
-/// What to do with messages that a crash left uncertain.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UncertainAction {
-    Resend,
-    GiveUp,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UncertainInput {
-    pub action: UncertainAction,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct UncertainDone {
-    pub resolved: u64,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Recipient {
-    pub id: Uuid,
-    pub email: Option<String>,
-    pub external_id: Option<String>,
-}
-
-/// Who got a message, who not and why.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Delivery {
-    pub id: Uuid,
-    pub customer: Recipient,
-    /// `due`, `in_flight`, `sent`, `failed`, `bounced`, `skipped`, `uncertain` or `cancelled`.
-    #[schema(example = "sent")]
-    pub state: &'static str,
-    pub reason: Option<String>,
-    /// What the relay said.
-    pub reply: Option<String>,
-    pub attempts: i32,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub next_attempt_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub sent_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub opened_at: Option<Timestamp>,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub clicked_at: Option<Timestamp>,
-    /// `message`, or in a test `test` or `rest`, or `holdout` or `global_holdout`; null where
-    /// nobody could send to them.
-    pub arm: Option<&'static str>,
-    /// The variant's name, where there is a test.
-    pub variant: Option<String>,
-    /// When it is due, while it is.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub due_at: Option<Timestamp>,
-    pub message_id: String,
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct DeliveriesQuery {
-    pub state: Option<String>,
-    pub reason: Option<String>,
-    #[param(minimum = 1, maximum = 1000, default = 50)]
-    pub limit: Option<usize>,
-    pub cursor: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -381,36 +246,6 @@ pub(crate) fn campaign(progress: Progress) -> Campaign {
     }
 }
 
-fn delivery(
-    stored: StoredDelivery,
-    campaign: &tidings_engine::campaigns::Campaign,
-    domain: &str,
-) -> Delivery {
-    let variant = campaigns::variant_name(campaign, &stored).map(str::to_owned);
-    let sent = stored.state == DeliveryState::Sent;
-    let waiting = stored.state == DeliveryState::Due && stored.attempts > 0;
-    Delivery {
-        id: stored.id.0,
-        customer: Recipient {
-            id: stored.customer.0,
-            email: stored.address,
-            external_id: stored.external_id,
-        },
-        state: stored.state.name(),
-        reason: stored.reason,
-        reply: stored.reply,
-        attempts: stored.attempts,
-        next_attempt_at: waiting.then_some(stored.due_at),
-        sent_at: stored.finished_at.filter(|_| sent),
-        opened_at: stored.opened_at,
-        clicked_at: stored.clicked_at,
-        arm: stored.arm.map(|arm| arm.name()),
-        variant,
-        due_at: (stored.state == DeliveryState::Due).then_some(stored.due_at),
-        message_id: format!("{}@{domain}", stored.id),
-    }
-}
-
 fn draft(body: CampaignInput) -> Result<CampaignDraft> {
     let plan = Plan {
         local: body.local,
@@ -491,59 +326,6 @@ pub async fn remove(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who would get the message, who not and why, and how it looks.
-#[utoipa::path(get, path = "/v1/campaigns/{id}/review", tag = "Campaigns",
-    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
-    responses((status = 200, body = Review)))]
-pub async fn review(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Json<Review>> {
-    let found = campaigns::review(&call.ctx, CampaignId(id)).await?;
-    let stored = campaigns::get(&call.ctx, CampaignId(id)).await?;
-    let (local, test) = (stored.plan.local, stored.plan.test);
-    let hours = found.audience.hours.into_iter().map(|(at, count)| HourCount { at, count });
-    let names = test.into_iter().flat_map(|test| test.variants).map(|variant| variant.name);
-    let counts = &found.audience.variants;
-    let count = |at| i16::try_from(at).ok().and_then(|at| counts.get(&at)).copied();
-    let variants = names
-        .enumerate()
-        .map(|(at, name)| VariantCount { name, count: count(at).unwrap_or_default() })
-        .collect();
-    Ok(Json(Review {
-        begins_at: found.begins_at,
-        hours: hours.filter(|_| local.is_some()).collect(),
-        unknown_zone: found.audience.unknown_zone,
-        variants,
-        rest: found.audience.rest,
-        audience: found.audience.audience,
-        will_send: found.audience.will_send,
-        skipped: SkippedCounts {
-            suppressed: found.audience.suppressed,
-            hard_bounced: found.audience.hard_bounced,
-            no_consent: found.audience.no_consent,
-            no_address: found.audience.no_address,
-            local_time_passed: found.audience.local_time_passed,
-            holdout: found.audience.holdout,
-            global_holdout: found.audience.global_holdout,
-        },
-        sample: found.sample.map(preview),
-        problems: found
-            .problems
-            .into_iter()
-            .map(|problem| ReviewProblem {
-                level: match problem.level {
-                    Level::Error => "error",
-                    Level::Warning => "warning",
-                },
-                message: problem.message,
-                fix: problem.fix,
-                part: problem.part,
-                line: problem.place.map(|(line, _)| line),
-                column: problem.place.map(|(_, column)| column),
-            })
-            .collect(),
-        mail_ready: found.mail_ready,
-    }))
-}
-
 /// Launch a campaign, now or at a time.
 #[utoipa::path(post, path = "/v1/campaigns/{id}/launch", tag = "Campaigns",
     request_body(content = Option<LaunchInput>), security(("token" = ["campaigns"]), ("session" = ["editor"])),
@@ -585,21 +367,6 @@ pub async fn cancel(call: Call<WriteCampaigns>, Path(id): Path<Uuid>) -> Result<
     one(&call.ctx, CampaignId(id)).await
 }
 
-/// Decide over the messages that a crash left uncertain.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/uncertain", tag = "Campaigns",
-    request_body = UncertainInput, security(("token" = ["campaigns"]), ("session" = ["editor"])),
-    params(("id" = Uuid, Path)),
-    responses((status = 200, body = UncertainDone)))]
-pub async fn uncertain(
-    call: Call<WriteCampaigns>,
-    Path(id): Path<Uuid>,
-    Input(body): Input<UncertainInput>,
-) -> Result<Json<UncertainDone>> {
-    let resend = matches!(body.action, UncertainAction::Resend);
-    let resolved = campaigns::resolve_uncertain(&call.ctx, CampaignId(id), resend).await?;
-    Ok(Json(UncertainDone { resolved }))
-}
-
 /// How a campaign goes, in figures.
 #[utoipa::path(get, path = "/v1/campaigns/{id}/progress", tag = "Campaigns",
     security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
@@ -630,52 +397,4 @@ pub async fn progress(
             .map(|(state, reason, count)| CountedReason { state: state.name(), reason, count })
             .collect(),
     }))
-}
-
-fn state(text: Option<&str>) -> Result<Option<DeliveryState>> {
-    let Some(text) = text else { return Ok(None) };
-    let known = DeliveryState::parse(text);
-    known.map(Some).ok_or_else(|| {
-        let names: Vec<&str> = DeliveryState::ALL.iter().map(|state| state.name()).collect();
-        Problem::field("state", "invalid_value", format!("expected one of {}", names.join(", ")))
-    })
-}
-
-/// Who got a message, who not and why.
-#[utoipa::path(get, path = "/v1/campaigns/{id}/deliveries", tag = "Campaigns",
-    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path), DeliveriesQuery),
-    responses((status = 200, body = List<Delivery>)))]
-pub async fn deliveries(
-    call: Call<ReadCampaigns>,
-    Path(id): Path<Uuid>,
-    Query(query): Query<DeliveriesQuery>,
-) -> Result<Json<List<Delivery>>> {
-    let after: Option<CustomerId> = place(query.cursor.as_deref())?;
-    let limit = checked_limit(query.limit)?;
-    let state = state(query.state.as_deref())?;
-    let found = campaigns::get(&call.ctx, CampaignId(id)).await?;
-    let domain = domain(&found.sender.address).to_owned();
-    let page = campaigns::deliveries(&call.ctx, &found, state, query.reason, after, limit).await?;
-    let items = page.items.into_iter().map(|one| delivery(one, &found, &domain)).collect();
-    Ok(Json(List::page(items, page.next)))
-}
-
-fn domain(address: &str) -> &str {
-    address.rsplit('@').next().unwrap_or_default()
-}
-
-/// The whole list as CSV, streamed.
-#[utoipa::path(get, path = "/v1/campaigns/{id}/deliveries.csv", tag = "Campaigns",
-    security(("token" = ["campaigns:read"]), ("session" = ["viewer"])), params(("id" = Uuid, Path)),
-    responses((status = 200, content_type = "text/csv", body = String)))]
-pub async fn deliveries_csv(call: Call<ReadCampaigns>, Path(id): Path<Uuid>) -> Result<Response> {
-    let found = campaigns::get(&call.ctx, CampaignId(id)).await?;
-    let name = format!("attachment; filename=\"campaign-{}-deliveries.csv\"", found.number);
-    let lines = campaigns::deliveries_csv(call.ctx, found);
-    let body = Body::from_stream(lines.map(|chunk| chunk.map_err(std::io::Error::other)));
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, name),
-    ];
-    Ok((headers, body).into_response())
 }

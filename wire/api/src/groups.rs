@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tidings_domain::GroupId;
-use tidings_domain::change::Change;
+use tidings_domain::change::{Change, CustomerRef};
 use tidings_engine::groups;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -101,12 +101,8 @@ pub async fn add(
     Path(id): Path<Uuid>,
     body: Incoming,
 ) -> Result<Response> {
-    let name = groups::get(&call.ctx, GroupId(id)).await?.name;
-    let read = move |item: &[u8]| {
-        let customer = customer_ref(object::<CustomerRefInput>(item)?)?;
-        Ok(Change::PutGroupMember { customer, group: name.clone() })
-    };
-    receive(call.ctx, body, Box::new(read)).await
+    change_members(call, id, body, |customer, group| Change::PutGroupMember { customer, group })
+        .await
 }
 
 /// Take customers out of a group: one, an array of at most 10,000, or lines of NDJSON.
@@ -123,10 +119,20 @@ pub async fn take(
     Path(id): Path<Uuid>,
     body: Incoming,
 ) -> Result<Response> {
-    let name = groups::get(&call.ctx, GroupId(id)).await?.name;
+    change_members(call, id, body, |customer, group| Change::RemoveGroupMember { customer, group })
+        .await
+}
+
+async fn change_members(
+    call: Call<WriteCustomers>,
+    group: Uuid,
+    body: Incoming,
+    change: fn(CustomerRef, String) -> Change,
+) -> Result<Response> {
+    let name = groups::get(&call.ctx, GroupId(group)).await?.name;
     let read = move |item: &[u8]| {
         let customer = customer_ref(object::<CustomerRefInput>(item)?)?;
-        Ok(Change::RemoveGroupMember { customer, group: name.clone() })
+        Ok(change(customer, name.clone()))
     };
     receive(call.ctx, body, Box::new(read)).await
 }

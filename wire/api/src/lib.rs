@@ -12,6 +12,7 @@ mod campaigns;
 mod consents;
 mod customers;
 mod definitions;
+mod deliveries;
 mod docs;
 mod errors;
 mod events;
@@ -34,6 +35,7 @@ mod plans;
 mod relays;
 mod results;
 mod retention;
+mod reviews;
 mod roles;
 mod segments;
 mod senders;
@@ -156,17 +158,17 @@ fn contents() -> OpenApiRouter<Api> {
         .routes(routes!(images::uses))
         .routes(routes!(campaigns::list, campaigns::create))
         .routes(routes!(campaigns::show, campaigns::change, campaigns::remove))
-        .routes(routes!(campaigns::review))
+        .routes(routes!(reviews::review))
         .routes(routes!(campaigns::launch))
         .routes(routes!(campaigns::pause))
         .routes(routes!(campaigns::resume))
         .routes(routes!(campaigns::cancel))
-        .routes(routes!(campaigns::uncertain))
+        .routes(routes!(deliveries::uncertain))
         .routes(routes!(campaigns::progress))
         .routes(routes!(results::show))
         .routes(routes!(results::choose))
-        .routes(routes!(campaigns::deliveries))
-        .routes(routes!(campaigns::deliveries_csv))
+        .routes(routes!(deliveries::deliveries))
+        .routes(routes!(deliveries::deliveries_csv))
         .routes(routes!(definitions::export))
         .routes(routes!(definitions::make_plan).layer(many()))
         .routes(routes!(definitions::apply).layer(many()))

@@ -101,6 +101,7 @@ pub async fn run(hub: Arc<Hub>, mut stop: watch::Receiver<bool>) {
         if now >= clean_at {
             clean_at = now.plus_secs(CLEAN_EVERY_SECS);
             tokio::spawn(crate::imports::undo::forget_old(hub.clone()));
+            tokio::spawn(crate::personal::again::keep_all(hub.clone()));
         }
         if now >= measure_at {
             measure_at = now.plus_secs(CLEAN_EVERY_SECS);

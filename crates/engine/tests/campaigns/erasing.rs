@@ -63,7 +63,8 @@ const HARMLESS: &[(&str, &str)] = &[
     (
         "the store's own",
         "meta migrations search_texts_config search_texts_data \
-      search_texts_docsize search_texts_idx search_texts_content.c1 jobs tombstones suppressed_hashes",
+      search_texts_docsize search_texts_idx search_texts_content.c1 erasures jobs tombstones \
+      suppressed_hashes",
     ),
     (
         "keys, kinds and figures beside what is planted",

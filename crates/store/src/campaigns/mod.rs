@@ -20,7 +20,7 @@ pub use self::run::{SEND_CAMPAIGN, Shard};
 pub(crate) use self::run::{shard_ranges, state_of, wake_shards};
 use crate::customers::Page;
 use crate::engines::{Priority, Tx};
-use crate::sql::{Row, Sql};
+use crate::sql::{Param, Row, Sql};
 use crate::workspace::Workspace;
 use crate::{Error, Result};
 
@@ -86,7 +86,7 @@ static ADD: Sql = Sql::reference(
         topic, plan)
      select coalesce(?14, (select max(number) from {s}campaigns) + 1, 1), ?1, ?2,
             (select number from {s}segments where id = ?3), t.number, null, ?5, ?6, ?7, ?8, 0,
-            ?9, ?10, ?11, ?12, ?13
+            ?9, ?13, ?10, ?11, ?12
      from {s}templates t where t.id = ?4
      returning number",
 );
@@ -107,10 +107,10 @@ static CHANGE: Sql = Sql::reference(
 static LIST: Sql = Sql::reference(
     "campaigns",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
-            coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters, c.topic, c.plan, c.winner, c.decided_at, c.decided_by,
-            c.paused_because
+       coalesce(c.template_version, t.version), c.sender_name, c.sender_address,
+       c.reply_to, c.class, c.state, c.scheduled_at, c.started_at, c.finished_at,
+       c.created_at, c.link_parameters, c.topic, c.plan, c.winner, c.decided_at,
+       c.decided_by, c.paused_because
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -120,10 +120,10 @@ static LIST: Sql = Sql::reference(
 static GET: Sql = Sql::reference(
     "campaign",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
-            coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters, c.topic, c.plan, c.winner, c.decided_at, c.decided_by,
-            c.paused_because
+       coalesce(c.template_version, t.version), c.sender_name, c.sender_address,
+       c.reply_to, c.class, c.state, c.scheduled_at, c.started_at, c.finished_at,
+       c.created_at, c.link_parameters, c.topic, c.plan, c.winner, c.decided_at,
+       c.decided_by, c.paused_because
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -133,10 +133,10 @@ static GET: Sql = Sql::reference(
 static GET_BY_NUMBER: Sql = Sql::reference(
     "campaign_by_number",
     "select c.id, c.number, c.name, s.id, s.number, s.name, t.id, t.number, t.name,
-            coalesce(c.template_version, t.version), c.sender_name, c.sender_address, c.reply_to,
-            c.class, c.state, c.scheduled_at, c.started_at, c.finished_at, c.created_at,
-            c.link_parameters, c.topic, c.plan, c.winner, c.decided_at, c.decided_by,
-            c.paused_because
+       coalesce(c.template_version, t.version), c.sender_name, c.sender_address,
+       c.reply_to, c.class, c.state, c.scheduled_at, c.started_at, c.finished_at,
+       c.created_at, c.link_parameters, c.topic, c.plan, c.winner, c.decided_at,
+       c.decided_by, c.paused_because
      from {s}campaigns c
      join {s}templates t on t.number = c.template_number
      left join {s}segments s on s.number = c.segment_number
@@ -228,46 +228,9 @@ async fn check_segment(tx: &mut Tx, segment: Option<SegmentId>) -> Result<()> {
     }
 }
 
-/// Every campaign, oldest first.
-pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Campaign>> {
-    let rows = tx.query(&LIST, crate::params![i64::from(i32::MAX), i64::MAX]).await?;
-    rows.iter().rev().map(campaign).collect()
-}
-
-/// Adds a draft, with a number that is known to be free or the next one.
-pub(crate) async fn add(
-    tx: &mut Tx,
-    id: CampaignId,
-    number: Option<i32>,
-    draft: &CampaignDraft,
-    at: Timestamp,
-) -> Result<()> {
-    check_segment(tx, draft.segment).await?;
-    check_topic(tx, draft.topic.as_deref()).await?;
-    let params = crate::params![
-        id,
-        &draft.name,
-        draft.segment,
-        draft.template,
-        &draft.sender.name,
-        &draft.sender.address,
-        draft.sender.reply_to.clone(),
-        draft.class.number(),
-        draft.scheduled_at,
-        at,
-        parameters_text(&draft.link_parameters),
-        draft.topic.clone(),
-        plan_text(&draft.plan)?,
-        number
-    ];
-    let Some(row) = tx.first(&ADD, params).await? else {
-        return Err(Error::NotFound(format!("template {}", draft.template)));
-    };
-    contest::put_variants(tx, row.small(0)?, &draft.plan).await
-}
-
-/// Changes a draft; false where it is not a draft any more, or not there.
-pub(crate) async fn put(tx: &mut Tx, id: CampaignId, draft: &CampaignDraft) -> Result<bool> {
+/// What is written of a draft, the first twelve parameters of [`ADD`] and all of [`CHANGE`]; what it
+/// names must be there.
+async fn checked(tx: &mut Tx, id: CampaignId, draft: &CampaignDraft) -> Result<Vec<Param>> {
     check_segment(tx, draft.segment).await?;
     check_topic(tx, draft.topic.as_deref()).await?;
     let params = crate::params![
@@ -284,7 +247,35 @@ pub(crate) async fn put(tx: &mut Tx, id: CampaignId, draft: &CampaignDraft) -> R
         draft.topic.clone(),
         plan_text(&draft.plan)?
     ];
-    let Some(row) = tx.first(&CHANGE, params).await? else { return Ok(false) };
+    Ok(params.to_vec())
+}
+
+/// Every campaign, oldest first.
+pub(crate) async fn all(tx: &mut Tx) -> Result<Vec<Campaign>> {
+    let rows = tx.query(&LIST, crate::params![i64::from(i32::MAX), i64::MAX]).await?;
+    rows.iter().rev().map(campaign).collect()
+}
+
+/// Adds a draft, with a number that is known to be free or the next one.
+pub(crate) async fn add(
+    tx: &mut Tx,
+    id: CampaignId,
+    number: Option<i32>,
+    draft: &CampaignDraft,
+    at: Timestamp,
+) -> Result<()> {
+    let mut params = checked(tx, id, draft).await?;
+    params.extend([at.into(), number.into()]);
+    let Some(row) = tx.first(&ADD, &params).await? else {
+        return Err(Error::NotFound(format!("template {}", draft.template)));
+    };
+    contest::put_variants(tx, row.small(0)?, &draft.plan).await
+}
+
+/// Changes a draft; false where it is not a draft any more, or not there.
+pub(crate) async fn put(tx: &mut Tx, id: CampaignId, draft: &CampaignDraft) -> Result<bool> {
+    let params = checked(tx, id, draft).await?;
+    let Some(row) = tx.first(&CHANGE, &params).await? else { return Ok(false) };
     contest::put_variants(tx, row.small(0)?, &draft.plan).await?;
     Ok(true)
 }
@@ -315,35 +306,17 @@ impl Workspace {
     }
 
     pub async fn campaign(&self, id: CampaignId) -> Result<Option<Campaign>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                tx.first(&GET, crate::params![id]).await?.as_ref().map(campaign).transpose()
-            })
-        })
-        .await
+        self.find(&GET, crate::params![id], campaign).await
     }
 
     pub async fn campaign_by_number(&self, number: i32) -> Result<Option<Campaign>> {
-        self.read(move |tx| {
-            Box::pin(async move {
-                let row = tx.first(&GET_BY_NUMBER, crate::params![number]).await?;
-                row.as_ref().map(campaign).transpose()
-            })
-        })
-        .await
+        self.find(&GET_BY_NUMBER, crate::params![number], campaign).await
     }
 
     /// Campaigns, newest first; `before` is the last number of the page before.
     pub async fn campaigns(&self, before: i32, limit: usize) -> Result<Page<Campaign, i32>> {
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&LIST, crate::params![before, limit as i64 + 1]).await?;
-                    rows.iter().map(campaign).collect::<Result<Vec<_>>>()
-                })
-            })
-            .await?;
-        Ok(Page::cut(items, limit, |campaign| campaign.number))
+        self.find_page(&LIST, crate::params![before], limit, campaign, |campaign| campaign.number)
+            .await
     }
 
     /// Drops a draft; false where it is not a draft any more, or not there.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::campaigns::{Campaign as StoredCampaign, CampaignDraft};
 use crate::engines::Tx;
+use crate::own_texts::{self, OwnText};
 use crate::sql::{Row, Sql};
 use crate::templates::TemplateDraft;
 use crate::workspace::Workspace;
@@ -83,8 +84,8 @@ pub(super) async fn all(tx: &mut Tx, workspace: WorkspaceId) -> Result<(Definiti
     let schema = crate::schema::load(tx).await?;
     let mut found = Definitions {
         attributes: schema.attributes.iter().map(|a| ids.attribute(Part::Attribute, a)).collect(),
-        pages: crate::public_pages::get(tx).await?,
-        sending: crate::sending_rules::get(tx).await?,
+        pages: own_texts::get(tx, OwnText::PublicPages).await?,
+        sending: own_texts::get(tx, OwnText::SendingRules).await?,
         ..Definitions::default()
     };
     for table in &schema.tables {

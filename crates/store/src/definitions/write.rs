@@ -10,6 +10,7 @@ use tidings_domain::{
 use super::schema::parked;
 use super::{Conversion, Definitions, Edit, Edits, Picture, groups, mail, read, schema};
 use crate::engines::{Priority, Tx};
+use crate::own_texts::{self, OwnText};
 use crate::sql::{Dialect, Sql};
 use crate::topics::{NewTopic, TopicChange};
 use crate::workspace::Workspace;
@@ -248,10 +249,10 @@ async fn consent(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
         forms::put(tx, FormId(id), (&value.name, &value.definition), value.archived, at).await?;
     }
     if let Some(json) = &edits.pages {
-        crate::public_pages::put(tx, json).await?;
+        own_texts::put(tx, OwnText::PublicPages, json).await?;
     }
     if let Some(json) = &edits.sending {
-        crate::sending_rules::put(tx, json).await?;
+        own_texts::put(tx, OwnText::SendingRules, json).await?;
     }
     Ok(())
 }

@@ -34,6 +34,9 @@ const OTHERS: &str = "
         (select max(objid::bigint)::oid from programs where pid = pg_backend_pid()))
     from \"tidings\".settings where key = 'opened'";
 
+/// How long a connection may be without a sign of the server's machine.
+const GIVEN_UP: Duration = Duration::from_secs(30);
+
 /// Opens the pool that all workspaces of a server share. Each connection holds a lock with a number
 /// that the pool has to itself, for as long as it can write.
 pub fn pool(url: &str, size: usize) -> Result<Pool> {
@@ -43,7 +46,12 @@ pub fn pool(url: &str, size: usize) -> Result<Pool> {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(Duration::from_secs(5));
     }
-    config.keepalives_idle(Duration::from_secs(30));
+    // A server that is out of reach is given up after half a minute, not after the quarter of an hour
+    // that the system would wait.
+    config.keepalives_idle(GIVEN_UP / 2);
+    config.keepalives_interval(GIVEN_UP / 6);
+    config.keepalives_retries(3);
+    config.tcp_user_timeout(GIVEN_UP);
     let options = "-c synchronous_commit=on -c lock_timeout=30s -c statement_timeout=600s \
                    -c idle_in_transaction_session_timeout=60s -c timezone=UTC -c jit=off \
                    -c client_min_messages=warning";

@@ -25,7 +25,7 @@ use crate::bulk::lock_many;
 use crate::changes::{CUSTOMER_KEY, Dirty, customer_key, withdraw_for_merge};
 use crate::engines::Tx;
 use crate::retention::APPLY_RETENTION;
-use crate::sql::{Param, Sql, quoted};
+use crate::sql::{Param, Row, Sql, quoted};
 use crate::workspace::Workspace;
 use crate::{Error, Page, Result, jobs, search};
 
@@ -335,27 +335,17 @@ impl Workspace {
         limit: usize,
     ) -> Result<Page<Merge, (Timestamp, Uuid)>> {
         let (at, id) = before.unwrap_or((Timestamp(i64::MAX), Uuid::max()));
-        let params =
-            crate::params![bucket_of(customer), customer, at, id, limit as i64 + 1].to_vec();
-        let items = self
-            .read(move |tx| {
-                Box::pin(async move {
-                    let rows = tx.query(&PAGE, &params).await?;
-                    rows.iter()
-                        .map(|row| {
-                            Ok(Merge {
-                                id: row.uuid(0)?,
-                                lost: CustomerId(row.uuid(1)?),
-                                lost_system_id: row.int(2)?,
-                                at: row.time(3)?,
-                                undo_until: row.time(4)?,
-                                undone_at: row.opt_time(5)?,
-                            })
-                        })
-                        .collect::<Result<Vec<_>>>()
-                })
+        let merge = |row: &Row| {
+            Ok(Merge {
+                id: row.uuid(0)?,
+                lost: CustomerId(row.uuid(1)?),
+                lost_system_id: row.int(2)?,
+                at: row.time(3)?,
+                undo_until: row.time(4)?,
+                undone_at: row.opt_time(5)?,
             })
-            .await?;
-        Ok(Page::cut(items, limit, |merge| (merge.at, merge.id)))
+        };
+        let params = crate::params![bucket_of(customer), customer, at, id];
+        self.find_page(&PAGE, params, limit, merge, |merge| (merge.at, merge.id)).await
     }
 }
