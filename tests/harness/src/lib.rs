@@ -8,7 +8,9 @@
 pub mod api;
 pub mod database;
 pub mod import;
+pub mod power;
 pub mod program;
+pub mod proxy;
 pub mod run;
 pub mod send;
 pub mod sink;
