@@ -43,7 +43,7 @@ fn field(mail: &[u8], open: Option<(usize, usize)>, end: usize) -> Option<Field<
 /// The line that begins at `at`, without its end, and where the next one begins.
 fn line(text: &[u8], at: usize) -> (&[u8], usize) {
     let rest = &text[at..];
-    let Some(end) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
+    let Some(end) = memchr::memchr2(b'\r', b'\n', rest) else {
         return (rest, text.len());
     };
     let after = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
@@ -89,20 +89,36 @@ pub(super) fn body(body: &[u8]) -> Vec<u8> {
         for _ in 0..std::mem::take(&mut empty_lines) {
             out.extend_from_slice(b"\r\n");
         }
-        let mut space = false;
-        for byte in line {
-            if matches!(byte, b' ' | b'\t') {
-                space = true;
-                continue;
-            }
-            if std::mem::take(&mut space) {
-                out.push(b' ');
-            }
-            out.push(*byte);
+        if is_relaxed(line) {
+            out.extend_from_slice(line);
+        } else {
+            relax(line, &mut out);
         }
         out.extend_from_slice(b"\r\n");
     }
     out
+}
+
+/// Whether a line has neither tabs nor runs of spaces, as nearly all have. Every byte is looked at, so
+/// that many are at once.
+fn is_relaxed(line: &[u8]) -> bool {
+    let pairs = line.iter().zip(line.iter().skip(1));
+    let runs = pairs.fold(false, |found, (one, next)| found | (*one == b' ' && *next == b' '));
+    !runs & line.iter().fold(true, |found, byte| found & (*byte != b'\t'))
+}
+
+fn relax(line: &[u8], out: &mut Vec<u8>) {
+    let mut space = false;
+    for byte in line {
+        if matches!(byte, b' ' | b'\t') {
+            space = true;
+            continue;
+        }
+        if std::mem::take(&mut space) {
+            out.push(b' ');
+        }
+        out.push(*byte);
+    }
 }
 
 #[cfg(test)]
