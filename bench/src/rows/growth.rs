@@ -1,5 +1,5 @@
-//! What one item costs in a small base and in one a hundred times as large: a change applied, a
-//! customer judged, a mail sent. The bases take turns, so that each is measured in the same minutes.
+//! What one item costs in a small base and in one a hundred times as large: a change applied, one
+//! applied and judged, a mail sent. The bases take turns, so that each is measured in the same minutes.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,15 +14,15 @@ use super::search::until_indexed;
 use crate::http::{Answer, Load, request, run};
 use crate::hub::{Hub, Place, Sink};
 use crate::measure::{Goal, Row, median};
-use crate::people::{external_id, mixed, write_csv};
+use crate::people::{external_id, mixed, person, write_csv};
 use crate::{Options, host};
 
 /// The small base is the large one by this.
 const TIMES: u64 = 100;
 /// How long changes are applied in a round.
 const APPLIED: Duration = Duration::from_secs(3);
-/// Customers changed by one call where they are judged.
-const A_CALL: u64 = 500;
+/// How far apart the segments' conditions on revenue lie.
+const LEVEL: u64 = 400;
 const FLAT: Goal = Goal::Between(0.8, 1.2);
 
 /// One base, its hub and its sink.
@@ -46,7 +46,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     }
     for _ in 0..options.rounds {
         for base in &mut bases {
-            let cost = base.apply().await?;
+            let cost = base.apply(score).await?;
             base.costs[0].push(cost);
         }
     }
@@ -55,7 +55,7 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     }
     for _ in 0..options.rounds {
         for base in &mut bases {
-            let cost = base.judge(sizes[0] / 2).await?;
+            let cost = base.apply(revenue).await?;
             base.costs[1].push(cost);
         }
     }
@@ -70,7 +70,9 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
     }
     let work = format!("growth from {} to {} customers", sizes[0], sizes[1]);
     let mut row = Row::new(work, "", "items", Goal::None);
-    for (at, what) in ["a change applied", "a customer judged", "a mail sent"].iter().enumerate() {
+    for (at, what) in
+        ["a change applied", "a change applied and judged", "a mail sent"].iter().enumerate()
+    {
         let costs = bases.iter().map(|base| median(base.costs[at].iter().copied()));
         let costs: Vec<f64> = costs.collect();
         row.figure(&format!("{what}, small base"), costs[0], "µs", Goal::None);
@@ -81,6 +83,18 @@ pub async fn rows(options: &Options) -> anyhow::Result<Vec<Row>> {
         base.hub.process.stop().await?;
     }
     Ok(vec![row])
+}
+
+/// What no segment reads.
+fn score(_customer: u64, number: u64) -> Json {
+    json!({"score": 1_000 + number})
+}
+
+/// What twenty segments read: an order takes a customer into one of them or none.
+fn revenue(customer: u64, number: u64) -> Json {
+    let order = mixed(number ^ 0xb0b) % (100 * LEVEL);
+    let cents = person(customer).revenue + order as i64;
+    json!({"revenue": cents as f64 / 100.0})
 }
 
 impl Base {
@@ -102,30 +116,33 @@ impl Base {
         Ok(Base { customers, place, hub, sink, template, numbers, costs: Default::default() })
     }
 
-    /// Single upserts of customers that are there.
-    async fn apply(&mut self) -> anyhow::Result<f64> {
+    /// Single upserts of customers that are there, each of which changes an attribute; until all of
+    /// them have been judged.
+    async fn apply(&mut self, changed: fn(u64, u64) -> Json) -> anyhow::Result<f64> {
         let (token, customers) = (self.hub.token.clone(), self.customers);
+        let began = Instant::now();
         let load = Load {
             address: self.hub.address.clone(),
             connections: 32,
             lasts: APPLIED,
             request: Box::new(move |number| {
-                let whom = external_id(mixed(number) % customers);
-                let body = json!({"external_id": whom, "attributes": {"score": 1_000 + number}});
+                let customer = mixed(number) % customers;
+                let attributes = changed(customer, number);
+                let body = json!({"external_id": external_id(customer), "attributes": attributes});
                 request("POST", "/v1/customers", &token, &body.to_string())
             }),
             good: |answer: &Answer<'_>| answer.status == 200,
         };
         let done = run(load, &self.numbers).await?;
         self.judged().await?;
-        Ok(1e6 / done.per_second())
+        Ok(began.elapsed().as_secs_f64() * 1e6 / done.answers as f64)
     }
 
     /// Twenty segments that read what is changed.
     async fn segments(&mut self) -> anyhow::Result<()> {
         let mut api = self.hub.api().await?;
         for level in 1..=20 {
-            let rule = json!({"attribute": "revenue", "op": "gte", "value": level * 400});
+            let rule = json!({"attribute": "revenue", "op": "gte", "value": level * LEVEL});
             api.post("/v1/segments", &json!({"name": format!("S{level}"), "rule": rule})).await?;
         }
         let began = Instant::now();
@@ -138,29 +155,6 @@ impl Base {
             ensure!(began.elapsed() < Duration::from_secs(300), "segments are never evaluated");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-    }
-
-    /// Changes so many, each once, and waits until all of them are judged.
-    async fn judge(&mut self, customers: u64) -> anyhow::Result<f64> {
-        let mut api = self.hub.api().await?;
-        let first = self.numbers.fetch_add(customers, std::sync::atomic::Ordering::Relaxed);
-        let step = self.customers / customers;
-        let began = Instant::now();
-        let all: Vec<u64> = (0..customers).collect();
-        for some in all.chunks(A_CALL as usize) {
-            let many: Vec<Json> = some
-                .iter()
-                .map(|at| {
-                    let whom = external_id(at * step);
-                    let revenue = (mixed((first + at) ^ 0xb0b) % 1_000_000) as f64 / 100.0;
-                    json!({"external_id": whom, "attributes": {"revenue": revenue}})
-                })
-                .collect();
-            let done = api.post("/v1/customers", &many.into()).await?;
-            ensure!(done["counts"]["refused"] == 0, "changes were refused: {}", done["counts"]);
-        }
-        self.judged().await?;
-        Ok(began.elapsed().as_secs_f64() * 1e6 / customers as f64)
     }
 
     /// Waits until nobody waits to be judged.

@@ -78,10 +78,11 @@ static CUSTOMERS_WAIT: Sql = Sql::fan_out(
        or exists (select 1 from {s}segment_members where next_check_at <= ?1)
        or exists (select 1 from {s}segment_checks where check_at <= ?1)",
 );
+/// Asked so that it costs the same however many wait.
 static WANT_JUDGING: Sql = Sql::fan_out(
     "want_judging",
-    "select 1 from {s}dirty_customers where not exists
-       (select 1 from {s}jobs where kind = ?1 and state in ('due', 'running')) limit 1",
+    "select 1 where exists (select 1 from {s}dirty_customers) and not exists
+       (select 1 from {s}jobs where kind = ?1 and state in ('due', 'running'))",
 );
 pub(crate) static MEMBERS: Sql = Sql::fan_out(
     "segment_customers",

@@ -48,6 +48,7 @@ pub static WORKSPACE: &[Migration] = migrations! { "sqlite", "postgres";
     16 "storage_samples" "0016_storage_samples.sql",
     17 "journal_order" "0017_journal_order.sql",
     18 "erasures" "0018_erasures.sql",
+    19 "indexes" "0019_indexes.sql",
 };
 
 pub static SYSTEM: &[Migration] = migrations! { "sqlite_system", "postgres_system";

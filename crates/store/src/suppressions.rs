@@ -5,12 +5,11 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tidings_domain::Timestamp;
 use tidings_domain::bucket::keyed_bucket;
 use tidings_domain::campaign::SkipReason;
 use tidings_domain::change::IdentityKind;
 use tidings_domain::consent::{Channel, SuppressionReason};
-use tidings_domain::identity_bucket;
+use tidings_domain::{CustomerId, Timestamp, bucket_of, identity_bucket};
 
 use crate::bulk::{Column, ColumnType, column, select_many};
 use crate::changes::sort_rows;
@@ -90,13 +89,17 @@ static HASH_PAGE: Sql = Sql::fan_out(
 );
 static HAS_HASHES: Sql =
     Sql::fan_out("has_suppressed_hashes", "select channel from {s}suppressed_hashes limit 1");
-static CALL_OFF_ADDRESS: Sql = Sql::fan_out(
-    "call_off_address",
-    "update {s}deliveries set state = 6, reason = ?2, finished_at = ?3
-     where address = ?1 and state = 0",
+static OWNER: Sql = Sql::identity(
+    "owner_of_address",
+    "select customer_id from {s}identities where ibucket = ?1 and kind = ?2 and value = ?3",
+);
+static CALL_OFF: Sql = Sql::bucket(
+    "call_off_suppressed",
+    "update {s}deliveries set state = 6, reason = ?3, finished_at = ?4
+     where bucket = ?1 and customer_id = ?2 and state = 0",
 );
 pub(crate) static SQL: &[&Sql] =
-    &[&ADD, &CALL_OFF_ADDRESS, &REMOVE, &PAGE, &ADD_HASH, &REMOVE_HASH, &HASH_PAGE, &HAS_HASHES];
+    &[&ADD, &OWNER, &CALL_OFF, &REMOVE, &PAGE, &ADD_HASH, &REMOVE_HASH, &HASH_PAGE, &HAS_HASHES];
 
 fn bucket(channel: Channel, address: &str) -> u16 {
     keyed_bucket(channel.name(), address)
@@ -170,17 +173,16 @@ pub(crate) async fn suppress(
     detail: &str,
     at: Timestamp,
 ) -> Result<bool> {
-    let params = crate::params![
-        identity_bucket(IdentityKind::Email, address),
-        Channel::Email.number(),
-        address,
-        reason.name(),
-        detail,
-        at
-    ];
+    let bucket = identity_bucket(IdentityKind::Email, address);
+    let number = Channel::Email.number();
+    let params = crate::params![bucket, number, address, reason.name(), detail, at];
     let added = tx.execute(&ADD, params).await? > 0;
-    let skip = skip_reason(reason.name());
-    tx.execute(&CALL_OFF_ADDRESS, crate::params![address, skip.name(), at]).await?;
+    let params = crate::params![bucket, IdentityKind::Email.number(), address];
+    if let Some(row) = tx.first(&OWNER, params).await? {
+        let owner = CustomerId(row.uuid(0)?);
+        let skip = skip_reason(reason.name());
+        tx.execute(&CALL_OFF, crate::params![bucket_of(owner), owner, skip.name(), at]).await?;
+    }
     Ok(added)
 }
 

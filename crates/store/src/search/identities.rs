@@ -11,28 +11,17 @@ use tidings_domain::schema::Schema;
 use crate::Result;
 use crate::customers::{Customer, Page, load_customers};
 use crate::engines::Tx;
-use crate::sql::{Dialect, Param, Sql};
+use crate::sql::{Param, Sql};
 
 /// Where the next page starts: after this value of this kind of identity.
 type Found = (String, IdentityKind);
 
-static PREFIX_SQLITE: Sql = Sql::fan_out(
+static PREFIX: Sql = Sql::fan_out(
     "identities_by_prefix",
     "select kind, value, customer_id from {s}identities
      where kind = ?1 and value >= ?2 and value < ?3 order by value limit ?4",
 );
-/// The key starts with the bucket, so each bucket gives its first few and the best are kept: as
-/// many index look-ups as there are buckets, however many customers there are.
-static PREFIX_POSTGRES: Sql = Sql::fan_out(
-    "identities_by_prefix",
-    "select i.kind, i.value, i.customer_id from generate_series(0, 1023) as b(bucket)
-     cross join lateral (
-       select kind, value, customer_id from {s}identities
-       where ibucket = b.bucket and kind = ?1 and value >= ?2 and value < ?3
-       order by value limit ?4) i
-     order by i.value limit ?4",
-);
-pub(super) static SQL: &[&Sql] = &[&PREFIX_POSTGRES];
+pub(super) static SQL: &[&Sql] = &[&PREFIX];
 
 const KINDS: [IdentityKind; 3] =
     [IdentityKind::ExternalId, IdentityKind::Email, IdentityKind::Phone];
@@ -44,11 +33,7 @@ async fn by_prefix(
     to: &str,
     limit: usize,
 ) -> Result<Vec<(Found, CustomerId)>> {
-    let sql = match tx.dialect() {
-        Dialect::Sqlite => &PREFIX_SQLITE,
-        Dialect::Postgres => &PREFIX_POSTGRES,
-    };
-    let rows = tx.query(sql, crate::params![kind.number(), from, to, limit as i64]).await?;
+    let rows = tx.query(&PREFIX, crate::params![kind.number(), from, to, limit as i64]).await?;
     rows.iter().map(|row| Ok(((row.text(1)?, kind), CustomerId(row.uuid(2)?)))).collect()
 }
 

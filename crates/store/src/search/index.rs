@@ -50,10 +50,10 @@ static UNKNOWN: Sql = Sql::fan_out(
 );
 static WANTS_INDEX: Sql = Sql::fan_out(
     "search_wants_index",
-    "select 1 from {s}search_pending
-     where (bulk = 0 or not exists (select 1 from {s}imports where state = 'running'))
+    "select 1 where exists (select 1 from {s}search_pending
+         where bulk = 0 or not exists (select 1 from {s}imports where state = 'running'))
        and not exists
-         (select 1 from {s}jobs where kind = ?1 and state in ('due', 'running')) limit 1",
+         (select 1 from {s}jobs where kind = ?1 and state in ('due', 'running'))",
 );
 static DONE: Sql =
     Sql::bucket("search_range_done", "delete from {s}search_pending where bucket = ?1 and id = ?2");
