@@ -74,6 +74,7 @@ async fn everyone_gets_it_at_their_own_time(engine: Engine) {
     sending.later(id, HOUR_MS).await;
     assert_eq!(sending.sink.count(), 2);
     campaigns::resume(&sending.ctx, id).await.unwrap();
+    sending.later(id, 0).await;
     sending.until_counts(id, |counts| (counts.sent, counts.due) == (3, 1)).await;
     assert_eq!(sending.sink.mails()[2].recipients[0], "c2@mail.example");
     // Cancelled before Lima's time.
