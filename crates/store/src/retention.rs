@@ -195,27 +195,28 @@ pub struct OldImport {
     pub id: ImportId,
 }
 
+pub(crate) async fn get(tx: &mut Tx) -> Result<Retention> {
+    let Some(row) = tx.first(&GET, &[]).await? else { return Ok(Retention::default()) };
+    serde_json::from_str(&row.text(0)?)
+        .map_err(|_| Error::Corrupt("the retention periods are none".to_owned()))
+}
+
+pub(crate) async fn put(tx: &mut Tx, retention: &Retention, at: Timestamp) -> Result<()> {
+    let text = serde_json::to_string(retention).map_err(|e| Error::Invalid(e.to_string()))?;
+    tx.execute(&PUT, crate::params![text]).await?;
+    jobs::add(tx, APPLY_RETENTION, "all", "", at).await
+}
+
 impl Workspace {
     /// For how long what is kept.
     pub async fn retention(&self) -> Result<Retention> {
-        self.read(|tx| {
-            Box::pin(async move {
-                let Some(row) = tx.first(&GET, &[]).await? else { return Ok(Retention::default()) };
-                serde_json::from_str(&row.text(0)?)
-                    .map_err(|_| Error::Corrupt("the retention periods are none".to_owned()))
-            })
-        })
-        .await
+        self.read(|tx| Box::pin(get(tx))).await
     }
 
     /// Sets the periods; what is older goes at once.
     pub async fn put_retention(&self, retention: Retention, at: Timestamp) -> Result<()> {
-        let text = serde_json::to_string(&retention).map_err(|e| Error::Invalid(e.to_string()))?;
         self.write_kept(Priority::Interactive, move |tx| {
-            Box::pin(async move {
-                tx.execute(&PUT, crate::params![text]).await?;
-                jobs::add(tx, APPLY_RETENTION, "all", "", at).await
-            })
+            Box::pin(async move { put(tx, &retention, at).await })
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! What the store is to do for a plan, and what would be lost by it.
 
+use tidings_domain::retention::Retention;
 use tidings_store::definitions::{
     Attribute, Conversion, Edit, Edits, FieldEdits, Item, Picture, Sender, TableHead, widening,
 };
@@ -52,8 +53,29 @@ pub(super) fn loses(sides: &Sides, kind: Kind, id: Uuid) -> Option<String> {
             let is_gone = of(&wanted.groups, id).is_none();
             (is_gone && size > 0).then(|| format!("who is in it: {size} customers"))
         }
+        Kind::Retention if sides.standing.has_data => {
+            shorter(&sides.now.retention, &wanted.retention)
+        }
         _ => None,
     }
+}
+
+/// What goes that was kept so far.
+fn shorter(now: &Retention, wanted: &Retention) -> Option<String> {
+    let lost: Vec<String> = [
+        ("events", now.events_days, wanted.events_days),
+        ("addresses of messages", now.message_details_days, wanted.message_details_days),
+        ("files of imports", now.import_files_days, wanted.import_files_days),
+        ("mails of the mailbox", now.mailbox_days, wanted.mailbox_days),
+        ("inactive customers", now.inactive_customers_days, wanted.inactive_customers_days),
+    ]
+    .into_iter()
+    .filter_map(|(what, now, wanted)| {
+        let days = wanted?;
+        now.is_none_or(|now| days < now).then(|| format!("{what} after {days} days"))
+    })
+    .collect();
+    (!lost.is_empty()).then(|| lost.join("; "))
 }
 
 fn lost_values(old: &Attribute, new: Option<&Attribute>) -> Option<String> {
@@ -182,6 +204,7 @@ pub(super) fn edits(sides: &Sides, changes: &[Change]) -> Edits {
         }),
         pages,
         sending,
+        retention: (now.retention != wanted.retention).then_some(wanted.retention),
         relays: planned
             .of(Kind::Relay, &now.relays, &wanted.relays, |_, one| Some(one.value.clone())),
         senders: wanted.senders.iter().filter(is_other).cloned().collect(),

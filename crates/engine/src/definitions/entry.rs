@@ -29,6 +29,8 @@ pub enum Kind {
     Sending,
     /// The words of public pages: another one.
     Pages,
+    /// For how long what is kept: another one.
+    Retention,
 }
 
 impl Kind {
@@ -65,6 +67,7 @@ impl Kind {
             Kind::Limits => "limits",
             Kind::Sending => "sending",
             Kind::Pages => "pages",
+            Kind::Retention => "retention",
         }
     }
 
@@ -82,7 +85,7 @@ impl Kind {
             Kind::Campaign => "campaigns",
             Kind::Relay => "relays",
             Kind::Sender => "senders",
-            Kind::Limits | Kind::Sending | Kind::Pages => "",
+            Kind::Limits | Kind::Sending | Kind::Pages | Kind::Retention => "",
         }
     }
 
@@ -92,12 +95,13 @@ impl Kind {
             Kind::Limits => Some("limits.toml"),
             Kind::Sending => Some("sending.toml"),
             Kind::Pages => Some("pages.toml"),
+            Kind::Retention => Some("retention.toml"),
             _ => None,
         }
     }
 
     pub fn of_only_file(file: &str) -> Option<Kind> {
-        [Kind::Limits, Kind::Sending, Kind::Pages]
+        [Kind::Limits, Kind::Sending, Kind::Pages, Kind::Retention]
             .into_iter()
             .find(|kind| kind.only_file() == Some(file))
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 use tidings_domain::campaign::CampaignState;
+use tidings_domain::retention::Retention;
 use tidings_store::campaigns::CampaignDraft;
 use tidings_store::definitions::{
     Campaign, Definitions, Form, Item, Segment, Sender, Table, Topic,
@@ -86,6 +87,7 @@ pub fn entries(all: &Definitions, pictures: &Pictures) -> Result<Vec<Entry>> {
     found.extend(limits(&all.limits));
     found.extend(sending(all.sending.as_deref())?);
     found.extend(pages(all.pages.as_deref())?);
+    found.extend(retention(&all.retention));
     Ok(found)
 }
 
@@ -254,4 +256,11 @@ fn pages(json: Option<&str>) -> Result<Option<Entry>> {
         return Ok(None);
     }
     Ok(Some(Entry::new(Kind::Pages, Uuid::nil(), 0, "", fields(&settings))))
+}
+
+/// For how long what is kept, where something goes at all.
+fn retention(periods: &Retention) -> Option<Entry> {
+    let mut fields = fields(periods);
+    fields.retain(|_, days| !days.is_null());
+    (!fields.is_empty()).then(|| Entry::new(Kind::Retention, Uuid::nil(), 0, "", fields))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 use tidings_domain::campaign::{CampaignState, Plan};
+use tidings_domain::retention::Retention;
 use tidings_domain::schema::{checked_attribute_name, checked_name};
 use tidings_domain::{SegmentId, TemplateId, WorkspaceId};
 use tidings_store::campaigns::{CampaignDraft, Sender};
@@ -196,6 +197,7 @@ impl Building<'_> {
             Kind::Limits => self.target.definitions.limits = mail::limits(entry)?,
             Kind::Sending => self.target.definitions.sending = Some(sending(entry)?),
             Kind::Pages => self.target.definitions.pages = Some(pages(entry)?),
+            Kind::Retention => self.target.definitions.retention = retention(entry)?,
         }
         Ok(())
     }
@@ -338,6 +340,12 @@ fn sending(entry: &Entry) -> Result<String, Vec<Wrong>> {
     };
     let rules = crate::sending_rules::checked(rules).map_err(faults)?;
     serde_json::to_string(&rules).map_err(|error| wrong("", error.to_string()))
+}
+
+fn retention(entry: &Entry) -> Result<Retention, Vec<Wrong>> {
+    let periods: Retention = read(entry)?;
+    periods.check().map_err(|(field, text)| wrong(field, text))?;
+    Ok(periods)
 }
 
 pub(super) fn number_of<T>(all: &[Item<T>], id: Uuid) -> Option<i32> {

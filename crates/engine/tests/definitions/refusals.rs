@@ -46,7 +46,7 @@ async fn data_is_not_lost_unless_told(test: TestHub) {
     let ctx = &test.ctx;
     let files = small(ctx).await;
     one_customer(ctx).await;
-    let cases: [(&str, Edit<'_>, &str); 5] = [
+    let cases: [(&str, Edit<'_>, &str); 6] = [
         ("an attribute", &|f| drop(f.remove("attributes/points.toml")), "the values of points"),
         ("a table", &|f| drop(f.remove("tables/orders.toml")), "the records of orders"),
         (
@@ -65,6 +65,11 @@ async fn data_is_not_lost_unless_told(test: TestHub) {
             "integer does not always fit boolean",
         ),
         ("a group", &|f| drop(f.remove("groups/staff.toml")), "1 customers"),
+        (
+            "a period",
+            &|f| drop(f.insert("retention.toml".to_owned(), b"events_days = 90\n".to_vec())),
+            "events after 90 days",
+        ),
     ];
     let told = Agreed { data_loss: true, ..Agreed::default() };
     for (what, change, why) in cases {

@@ -7,6 +7,7 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use serde_json::{Value as Json, json};
 use tidings_domain::campaign::{MessageClass, Metric, Otherwise, Plan, Share, Test, Variant};
 use tidings_domain::consent::Channel;
+use tidings_domain::retention::Retention;
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use tidings_engine::forms::{self, Definition, FormField, FormSender};
@@ -14,7 +15,9 @@ use tidings_engine::pages::{self, PageSettings};
 use tidings_engine::relays::{self, RelayInput};
 use tidings_engine::sending_rules::{self, AlertMail, BounceLimit, SendingRules};
 use tidings_engine::topics::{self, TopicChange, TopicText};
-use tidings_engine::{Ctx, blocks, campaigns, groups, images, segments, senders, templates};
+use tidings_engine::{
+    Ctx, blocks, campaigns, groups, images, retention, segments, senders, templates,
+};
 use tidings_store::campaigns::{CampaignDraft, Sender};
 use tidings_store::templates::{Format, TemplateDraft, Variant as Language};
 
@@ -181,6 +184,14 @@ impl World {
                 },
             };
             sending_rules::put(ctx, rules).await.expect("rules of sending");
+        }
+        if self.up_to(1) == 0 {
+            let periods = Retention {
+                events_days: Some(400),
+                inactive_customers_days: (self.up_to(1) == 0).then_some(365),
+                ..Retention::default()
+            };
+            retention::set(ctx, periods).await.expect("periods");
         }
         if self.up_to(1) == 0 {
             let limit =

@@ -9,6 +9,7 @@ mod write;
 
 use tidings_domain::campaign::CampaignState;
 use tidings_domain::consent::Channel;
+use tidings_domain::retention::Retention;
 use tidings_domain::schema::Owner;
 use tidings_domain::value::Kind;
 use uuid::Uuid;
@@ -139,6 +140,8 @@ pub struct Definitions {
     pub pages: Option<String>,
     /// The rules of sending as JSON, where the workspace has its own.
     pub sending: Option<String>,
+    /// For how long what is kept.
+    pub retention: Retention,
     pub relays: Vec<Item<Relay>>,
     /// In the order of their names.
     pub senders: Vec<Sender>,
@@ -153,6 +156,8 @@ pub struct Standing {
     pub launched: Vec<Item<Campaign>>,
     /// The sizes of groups by their numbers.
     pub group_sizes: std::collections::HashMap<i32, i64>,
+    /// Whether there are customers or uploads.
+    pub has_data: bool,
 }
 
 /// One change of one thing.
@@ -225,6 +230,7 @@ pub struct Edits {
     pub campaigns: Vec<Edit<CampaignDraft>>,
     pub pages: Option<String>,
     pub sending: Option<String>,
+    pub retention: Option<Retention>,
     pub relays: Vec<Edit<Relay>>,
     /// Those that are new or other.
     pub senders: Vec<Sender>,

@@ -16,7 +16,7 @@ use crate::own_texts::{self, OwnText};
 use crate::sql::{Row, Sql};
 use crate::templates::TemplateDraft;
 use crate::workspace::Workspace;
-use crate::{Error, Result};
+use crate::{Error, Result, retention};
 
 static IDS: Sql = Sql::reference(
     "schema_ids",
@@ -31,7 +31,12 @@ static GROUP_SIZES: Sql = Sql::fan_out(
     "select group_number, count(*) from {s}group_members group by group_number",
 );
 
-pub(super) static SQL: &[&Sql] = &[&IDS, &GROUPS, &GROUP_SIZES];
+static ANY_DATA: Sql = Sql::fan_out(
+    "any_data",
+    "select 1 where exists (select 1 from {s}customers) or exists (select 1 from {s}imports)",
+);
+
+pub(super) static SQL: &[&Sql] = &[&IDS, &GROUPS, &GROUP_SIZES, &ANY_DATA];
 
 /// What of the schema an id belongs to. Attributes, tables and fields share one row of numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +91,7 @@ pub(super) async fn all(tx: &mut Tx, workspace: WorkspaceId) -> Result<(Definiti
         attributes: schema.attributes.iter().map(|a| ids.attribute(Part::Attribute, a)).collect(),
         pages: own_texts::get(tx, OwnText::PublicPages).await?,
         sending: own_texts::get(tx, OwnText::SendingRules).await?,
+        retention: retention::get(tx).await?,
         ..Definitions::default()
     };
     for table in &schema.tables {
@@ -129,6 +135,7 @@ pub(super) async fn all(tx: &mut Tx, workspace: WorkspaceId) -> Result<(Definiti
     for row in tx.query(&GROUP_SIZES, &[]).await? {
         standing.group_sizes.insert(row.small(0)?, row.int(1)?);
     }
+    standing.has_data = tx.first(&ANY_DATA, &[]).await?.is_some();
     Ok((found, standing))
 }
 

@@ -14,7 +14,9 @@ use crate::own_texts::{self, OwnText};
 use crate::sql::{Dialect, Sql};
 use crate::topics::{NewTopic, TopicChange};
 use crate::workspace::Workspace;
-use crate::{Error, Result, blocks, campaigns, forms, images, jobs, segments, templates, topics};
+use crate::{
+    Error, Result, blocks, campaigns, forms, images, jobs, retention, segments, templates, topics,
+};
 
 static PARK_SEGMENT: Sql =
     Sql::reference("park_segment", "update {s}segments set name = ?2 where number = ?1");
@@ -253,6 +255,9 @@ async fn consent(tx: &mut Tx, edits: &Edits, at: Timestamp) -> Result<()> {
     }
     if let Some(json) = &edits.sending {
         own_texts::put(tx, OwnText::SendingRules, json).await?;
+    }
+    if let Some(periods) = &edits.retention {
+        retention::put(tx, periods, at).await?;
     }
     Ok(())
 }
