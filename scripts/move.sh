@@ -6,6 +6,7 @@
 set -euo pipefail
 customers=${1:-1000000}
 folder=${2:-$(mktemp -d "${TMPDIR:-/tmp}/tidings-move.XXXXXX")}
+mkdir -p "$folder"
 target=${CARGO_TARGET_DIR:-target}
 tidings=${TIDINGS:-$target/release/tidings}
 bench=${TIDINGS_BENCH:-$target/release/tidings-bench}
